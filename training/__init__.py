@@ -1,0 +1,1 @@
+"""Offline side of da_ros: networks, simulation, training, export and evaluation."""

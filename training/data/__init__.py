@@ -1,0 +1,1 @@
+"""Data sets: one module each, paths and units in, Sample out."""

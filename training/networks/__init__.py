@@ -1,0 +1,1 @@
+"""Neural networks as torch modules, nothing else."""

@@ -1,0 +1,1 @@
+"""Scenes to panoramas with exact range."""

@@ -1,0 +1,147 @@
+"""
+Checkpoints: our own safetensors files, strict loading, files written whole or not at all.
+
+Our file holds the tensors and one metadata entry `da_ros`, JSON with `network`, `config` and
+`provenance`, so that a network can be rebuilt from the file alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from da_ros.errors import DaRosError
+from training.networks import build_network
+
+METADATA_KEY = 'da_ros'
+NAMES_SHOWN = 8
+
+
+class CheckpointError(DaRosError):
+    """A checkpoint file that is absent, damaged, or of another network."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network as data: `build(checkpoint)` makes it run."""
+
+    network: str
+    config: dict
+    state: dict[str, torch.Tensor]
+    provenance: dict
+
+
+def save_checkpoint(path: str | Path, network: str, config: dict,
+                    state: Mapping[str, torch.Tensor], provenance: dict) -> Path:
+    """
+    Write a checkpoint; the file appears complete or not at all.
+
+    :param path: a `.safetensors` file, or a folder that gets `checkpoint.safetensors`
+    :param network: name in training.networks
+    :param config: fields of the network's config dataclass, JSON types
+    :param provenance: where the weights come from: commit, data, metrics, ... JSON types
+    :return: the file
+    """
+    from safetensors.torch import save_file
+    path = Path(path)
+    if path.suffix != '.safetensors':
+        path = path / 'checkpoint.safetensors'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = json.dumps({'network': network, 'config': config, 'provenance': provenance})
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        save_file(tensors, temporary, metadata={METADATA_KEY: metadata})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """
+    Read one of our own checkpoints.
+
+    :param path: the `.safetensors` file, or the folder that holds `checkpoint.safetensors`
+    :raises CheckpointError: if the file is absent, damaged, or not one of ours
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / 'checkpoint.safetensors'
+    state, metadata = read_safetensors(path)
+    if METADATA_KEY not in metadata:
+        raise CheckpointError(
+            f'checkpoint {str(path)!r} does not say which network it is; for a released file name '
+            'the network: --network dap or da2')
+    about = json.loads(metadata[METADATA_KEY])
+    return Checkpoint(about['network'], about['config'], state, about['provenance'])
+
+
+def build(checkpoint: Checkpoint) -> torch.nn.Module:
+    """
+    Return the network of a checkpoint with its weights, in evaluation mode.
+
+    :raises CheckpointError: if a tensor is missing, unexpected or misshapen
+    """
+    network = build_network(checkpoint.network, checkpoint.config)
+    load_strictly(network, checkpoint.state)
+    return network.eval()
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """
+    Return tensors and metadata of a safetensors file.
+
+    :raises CheckpointError: if the file is absent or damaged
+    """
+    from safetensors import SafetensorError, safe_open
+    if not path.is_file():
+        raise CheckpointError(f'no checkpoint file {str(path)!r}')
+    try:
+        with safe_open(path, framework='pt') as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f'cannot read {str(path)!r} as safetensors ({error}); copy the file again') from error
+
+
+def load_strictly(network: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """
+    Copy every tensor into the network, or none.
+
+    :raises CheckpointError: with all missing, unexpected and misshapen names
+    """
+    check_names_and_shapes({name: tensor.shape for name, tensor in network.state_dict().items()},
+                           {name: tensor.shape for name, tensor in state.items()})
+    network.load_state_dict(state, strict=True)
+
+
+def check_names_and_shapes(expected: Mapping[str, torch.Size],
+                           found: Mapping[str, torch.Size]) -> None:
+    """
+    Refuse a state dict that is not exactly the expected one.
+
+    :raises CheckpointError: with the counts and the first names of each kind of difference
+    """
+    misshapen = [f'{name} {tuple(found[name])} instead of {tuple(shape)}'
+                 for name, shape in expected.items()
+                 if name in found and tuple(found[name]) != tuple(shape)]
+    differences = {
+        'missing': [name for name in expected if name not in found],
+        'unexpected': [name for name in found if name not in expected],
+        'misshapen': misshapen}
+    if any(differences.values()):
+        raise CheckpointError('checkpoint does not fit the network: ' + '; '.join(
+            f'{len(names)} {kind}: {shorten(names)}'
+            for kind, names in differences.items() if names))
+
+
+def shorten(names: list[str]) -> str:
+    """Return the names in one line, the first eight when there are more."""
+    more = f', ... and {len(names) - NAMES_SHOWN} more' if len(names) > NAMES_SHOWN else ''
+    return ', '.join(names[:NAMES_SHOWN]) + more

@@ -1,0 +1,60 @@
+"""OpenVINO on the CPU: about twice as fast as onnxruntime where the CPU has bf16."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da_ros.backends.base import Arrays, Backend, BackendError
+
+HINTS = {'fp32': 'f32', 'bf16': 'bf16'}
+
+
+class OpenVinoBackend(Backend):
+    """Latency hint, one stream; variant `bf16` only where the CPU computes in it."""
+
+    name = 'openvino'
+
+    def _open(self, path: str) -> Any:
+        try:
+            import openvino
+        except ImportError as error:
+            raise BackendError('backend openvino is not installed; '
+                               'run `pip install openvino`') from error
+        core = openvino.Core()
+        if self.variant == 'bf16':
+            able = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+            if 'BF16' not in able:
+                raise BackendError('openvino: this CPU has no bf16 arithmetic')
+        settings: dict[str, Any] = {
+            'PERFORMANCE_HINT': 'LATENCY', 'NUM_STREAMS': 1,
+            'INFERENCE_PRECISION_HINT': HINTS[self.variant]}
+        if self._threads:
+            settings['INFERENCE_NUM_THREADS'] = self._threads
+        try:
+            return core.compile_model(path, 'CPU', settings).create_infer_request()
+        except Exception as error:
+            raise BackendError(f'openvino refuses {path}: {_last_line(error)}; '
+                               'use backend onnxruntime') from error
+
+    def _infer(self, graph: Any, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        try:
+            graph.infer(dict(feeds), share_inputs=True)
+        except Exception as error:
+            raise BackendError(f'openvino failed: {_last_line(error)}') from error
+        # The request owns its output memory and writes into it again on the next frame.
+        return {output.get_any_name(): np.array(graph.get_tensor(output).data)
+                for output in graph.model_outputs}
+
+    def cancel(self) -> None:
+        """Cancel the requests in progress."""
+        for request in (self._main, *self._heads.values()):
+            request.cancel()
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1].strip()

@@ -1,0 +1,125 @@
+"""The obstacle metrics on worlds with a known answer."""
+
+import numpy as np
+import pytest
+
+from da_ros.sphere import erp_rays
+from training.obstacles import by_range, by_width, nearest_per_col, obstacle_metrics, sector_table
+
+H, W = 180, 360
+HEIGHT_M = 0.8
+
+
+def floor_only(height_m=HEIGHT_M):
+    """Range of an endless floor under an open sky."""
+    up = erp_rays(H, W)[..., 2]
+    return np.where(up < 0, -height_m / np.minimum(up, -1e-9), np.inf)
+
+
+def with_pole(distance_m, width_px=4, col=100, top_m=2.0):
+    """Put an upright surface at a horizontal distance into some columns."""
+    world = floor_only()
+    up = erp_rays(H, W)[:, 0, 2]
+    wall = distance_m / np.sqrt(1 - up ** 2)
+    wall[wall * up > top_m - HEIGHT_M] = np.inf
+    world[:, col:col + width_px] = np.minimum(world[:, col:col + width_px], wall[:, None])
+    return world
+
+
+def test_floor_and_sky_are_no_obstacle():
+    table = sector_table(floor_only(), floor_only(), HEIGHT_M)
+    assert np.isinf(table['true_m']).all()
+    scores = obstacle_metrics(table, 5)
+    assert scores['obstacles'] == 0 and np.isnan(scores['miss_rate'])
+    assert scores['false_alarm_rate'] == 0
+
+
+def test_distance_is_horizontal_and_ceiling_is_ignored():
+    world = with_pole(2.0)
+    nearest = nearest_per_col(world, HEIGHT_M)
+    assert nearest[100] == pytest.approx(2.0)
+    up = erp_rays(H, W)[..., 2]
+    ceiling = np.where(up > 0, 1.0 / np.maximum(up, 1e-9), np.inf)  # 1.8 m above the floor
+    assert np.isinf(nearest_per_col(ceiling, HEIGHT_M)).all()
+
+
+def test_perfect_prediction_hits_everything():
+    world = with_pole(2.0)
+    scores = obstacle_metrics(sector_table(world, world, HEIGHT_M), 5)
+    assert scores['obstacles'] == 1
+    assert scores['miss_rate'] == 0 and scores['false_alarm_rate'] == 0
+    assert scores['error_m'] == 0
+
+
+@pytest.mark.parametrize('distance_m, pred_m, miss, alarm', [
+    (2.0, 2.35, 0, 0),   # within 20 %
+    (2.0, 2.45, 1, 0),   # beyond 20 % and 0.3 m, too far: missed
+    (2.0, 1.55, 1, 1),   # below 0.8 x
+    (0.5, 0.75, 0, 0),   # within 0.3 m
+    (4.9, 5.3, 0, 0),    # a hit may lie beyond R
+])
+def test_hit_and_false_alarm_tolerances(distance_m, pred_m, miss, alarm):
+    scores = obstacle_metrics(
+        sector_table(with_pole(pred_m), with_pole(distance_m), HEIGHT_M), 5)
+    assert scores['miss_rate'] == miss
+    assert scores['false_alarm_rate'] == pytest.approx(alarm / 36)
+
+
+def test_ghost_where_there_is_nothing_is_a_false_alarm_within_r_only():
+    table = sector_table(with_pole(4.0), floor_only(), HEIGHT_M)
+    assert obstacle_metrics(table, 5)['false_alarm_rate'] == pytest.approx(1 / 36)
+    assert obstacle_metrics(table, 3)['false_alarm_rate'] == 0
+
+
+def test_nothing_predicted_is_a_miss():
+    table = sector_table(np.full((H, W), np.inf), with_pole(2.0), HEIGHT_M)
+    assert obstacle_metrics(table, 5)['miss_rate'] == 1
+    assert np.isnan(obstacle_metrics(table, 5)['error_m'])
+
+
+def test_underestimated_range_turns_the_floor_into_an_obstacle():
+    table = sector_table(floor_only() * 0.8, floor_only(), HEIGHT_M)
+    assert obstacle_metrics(table, 5)['false_alarm_rate'] == 1
+
+
+def test_unknown_sectors_do_not_count():
+    truth = with_pole(2.0)
+    truth[:, :180] = np.nan
+    table = sector_table(with_pole(2.0), truth, HEIGHT_M)
+    assert table['observed'].sum() == 18
+    assert obstacle_metrics(table, 5)['obstacles'] == 0
+    truth[:] = np.nan
+    scores = obstacle_metrics(sector_table(truth, truth, HEIGHT_M), 5)
+    assert np.isnan(scores['false_alarm_rate'])
+
+
+def test_width_is_metric_and_crosses_sector_and_seam():
+    for col in (100, 357):
+        world = floor_only()
+        pole = with_pole(2.0, width_px=6)
+        world = np.roll(pole, col - 100, axis=1)
+        table = sector_table(world, world, HEIGHT_M)
+        width = table['width_m'][np.isfinite(table['width_m'])]
+        assert width == pytest.approx(6 * 2.0 * 2 * np.pi / W)
+    round_wall = with_pole(1.0, width_px=W, col=0)
+    table = sector_table(round_wall, round_wall, HEIGHT_M)
+    assert table['width_m'] == pytest.approx(2 * np.pi)
+
+
+def test_bins_split_by_true_range_and_by_width():
+    worlds = [with_pole(0.8, 2), with_pole(2.5, 20)]
+    table = np.concatenate([sector_table(np.full((H, W), np.inf), w, HEIGHT_M) for w in worlds])
+    ranges, widths = by_range(table), by_width(table, 3)
+    assert [name for name, s in ranges.items() if s['obstacles']] == ['0.5-1 m', '2-3 m']
+    assert widths['0-0.1 m']['miss_rate'] == 1 and widths['> 1 m']['obstacles'] == 0
+
+
+def test_sector_azimuths_fall_from_left_to_right():
+    azimuth = sector_table(floor_only(), floor_only(), HEIGHT_M)['azimuth']
+    assert azimuth[0] == pytest.approx(np.radians(175))
+    assert (np.diff(azimuth) < 0).all()
+
+
+def test_camera_height_must_be_known():
+    with pytest.raises(ValueError, match='camera height above 0 m, got 0'):
+        sector_table(floor_only(), floor_only(), 0.0)

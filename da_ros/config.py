@@ -30,13 +30,13 @@ class RangeRule:
 
     range_mask_m: float = _value(
         -1.0, 'Range-mask threshold [m]: -1 = the largest of the bundle, 0 = off, else one of '
-        'the bundle\'s. Farther is published as +inf.', -1, 1000)
+        "the bundle's. Farther is published as +inf.", -1, 1000)
     mask_probability: float = _value(
         0.5, 'P(range <= mask) above which a pixel counts as within the mask (strict).', 0, 1)
     min_range_m: float = _value(
         0.3, 'Closer than this [m] is published as -inf.', 0, 10)
     max_range_m: float = _value(
-        100.0, 'From this range on [m] a pixel is published as +inf; never above the bundle\'s '
+        100.0, "From this range on [m] a pixel is published as +inf; never above the bundle's "
         'maximum.', 0.5, 1000)
     camera_height_m: float = _value(
         0.0, 'Height of the camera above the floor [m], fed to the network; 0 = unknown.', 0, 50)
@@ -71,10 +71,10 @@ class ErpConfig:
     """What part of the sphere the image shows, and how the camera is turned in its body frame."""
 
     elevation_max_deg: float = _value(
-        90.0, 'Elevation of the image\'s upper edge [deg]; below 90 for a partial panorama.',
+        90.0, "Elevation of the image's upper edge [deg]; below 90 for a partial panorama.",
         -89, 90, runtime=False)
     elevation_min_deg: float = _value(
-        -90.0, 'Elevation of the image\'s lower edge [deg]; above -90 for a partial panorama.',
+        -90.0, "Elevation of the image's lower edge [deg]; above -90 for a partial panorama.",
         -90, 89, runtime=False)
     roll_deg: float = _value(0.0, 'Roll of the camera in the body frame [deg].', -180, 180)
     pitch_deg: float = _value(
@@ -123,9 +123,9 @@ class FramesConfig:
     """Names of frames; empty = derived from the camera's frame_id."""
 
     image_axes: str = _value(
-        'optical', 'Axes of the camera\'s frame_id: optical (z forward) or body (x forward).',
+        'optical', "Axes of the camera's frame_id: optical (z forward) or body (x forward).",
         choices=('optical', 'body'), runtime=False)
-    body: str = _value('', 'Frame of the clouds (x forward); empty = the camera\'s frame_id with '
+    body: str = _value('', "Frame of the clouds (x forward); empty = the camera's frame_id with "
                        '_optical_frame or _frame replaced by _link.', runtime=False)
     scan: str = _value('', 'Gravity-aligned frame of the scan; empty = frames.body.',
                        runtime=False)

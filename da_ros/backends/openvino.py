@@ -46,13 +46,19 @@ class OpenVinoBackend(Backend):
         except Exception as error:
             raise BackendError(f'openvino failed: {_last_line(error)}') from error
         # The request owns its output memory and writes into it again on the next frame.
-        return {output.get_any_name(): np.array(graph.get_tensor(output).data)
+        return {_output_name(output.get_names()): np.array(graph.get_tensor(output).data)
                 for output in graph.model_outputs}
 
     def cancel(self) -> None:
         """Cancel the requests in progress."""
         for request in (self._main, *self._heads.values()):
             request.cancel()
+
+
+def _output_name(names: set[str]) -> str:
+    # OpenVINO folds Identity nodes, and the tensor then bears the inner name as well.
+    return next(name for name in sorted(names)
+                if name in ('range_m', 'range_mask_probability') or name.startswith('features_'))
 
 
 def _last_line(error: Exception) -> str:

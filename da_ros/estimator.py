@@ -1,0 +1,236 @@
+"""RangeEstimator: a camera panorama becomes a RangeMap. Resize, run, units, range mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from da_ros import gate
+from da_ros.backends.base import Backend, BackendError, BACKENDS, feeds_for, open_backend
+from da_ros.bundle import Bundle, load_bundle
+from da_ros.config import check_values, ConfigError, RangeRule
+from da_ros.range_map import RangeMap
+from da_ros.sphere import check_erp_size, elevation_from_row
+
+INTERPOLATION = {'area': cv2.INTER_AREA, 'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC}
+FULL_SPAN_DEG = (-90.0, 90.0)
+
+
+
+
+class RangeEstimator:
+    """
+    A bundle opened in the first runtime that passes the bundle's self-check.
+
+    Not thread-safe, except `cancel`. `rule` may be replaced between frames.
+    """
+
+    def __init__(self, bundle: str | Path | Bundle | None = None, backend: str = 'auto',
+                 threads: int = 0, rule: RangeRule | None = None,
+                 elevation_span_deg: tuple[float, float] = FULL_SPAN_DEG):
+        """
+        Load a bundle and prove the runtime against its stored outputs.
+
+        :param bundle: folder, loaded bundle, or None for the default bundle
+        :param backend: a name of `backends.base.BACKENDS`, or auto for the first that works
+        :param threads: CPU threads; 0 = the runtime's choice
+        :param rule: thresholds; None = the defaults
+        :param elevation_span_deg: lowest and highest elevation that the camera image shows
+        :raises BundleError: unreadable bundle, or no such range mask
+        :raises BackendError: no runtime passes; names each with its reason
+        :raises ConfigError: if a value of the rule is out of its range
+        """
+        self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        self.span_deg = elevation_span_deg
+        self.rule = rule or RangeRule()
+        self.refused: list[str] = []      # why runtimes earlier in the order were not taken
+        self._backend, self.report = self._open(backend, threads)
+
+    def _open(self, name: str, threads: int) -> tuple[Backend, gate.GateReport]:
+        for candidate, variant in _attempts(name, self.bundle.precision):
+            try:
+                backend = open_backend(candidate, self.bundle, variant, threads)
+                return backend, gate.check(backend, self.bundle)
+            except BackendError as error:
+                self.refused.append(str(error))
+        raise BackendError(f'no inference runtime works: {"; ".join(self.refused)}')
+
+    @property
+    def backend(self) -> str:
+        """Name and arithmetic of the runtime in use, for logs and diagnostics."""
+        return f'{self._backend.name} {self._backend.variant}'
+
+    @property
+    def rule(self) -> RangeRule:
+        """Thresholds applied from the next frame on."""
+        return self._rule
+
+    @rule.setter
+    def rule(self, rule: RangeRule) -> None:
+        check_values(rule)
+        self._mask_m, self._limit_m = self.resolve(rule)
+        self._rule = rule
+
+    def resolve(self, rule: RangeRule) -> tuple[float, float]:
+        """
+        Return the range mask that a rule selects and the limit beyond which all is empty [m].
+
+        :raises BundleError: if the bundle has no such range mask
+        :raises ConfigError: if nothing could ever be within the limit
+        """
+        mask_m = self.bundle.select_mask(rule.range_mask_m)
+        limit_m = min(rule.max_range_m, self.bundle.max_range_m or np.inf, mask_m or np.inf)
+        if limit_m <= rule.min_range_m:
+            raise ConfigError(f'min_range_m {rule.min_range_m:g} must be below the limit '
+                              f'{limit_m:g} m (range mask, max_range_m, bundle maximum)')
+        return mask_m, limit_m
+
+    @property
+    def limit_m(self) -> float:
+        """Range from which on a pixel is +inf [m]."""
+        return self._limit_m
+
+    def predict(self, image: NDArray[np.uint8]) -> RangeMap:
+        """
+        Estimate the range in every direction.
+
+        :param image: (h, w, 3) uint8 BGR panorama of any size, 2:1 if it is a full one
+        :return: RangeMap at network size
+        :raises ValueError: wrong type or shape, naming it
+        :raises BackendError: if the runtime fails, is cancelled, or gives a non-finite range
+        """
+        rule, mask_m, limit_m = self._rule, self._mask_m, self._limit_m
+        net_image = self.network_image(image)
+        outputs = self._backend.run(
+            feeds_for(self.bundle, net_image, rule.camera_height_m), mask_m)
+        range_m = self._metres(outputs['range_m'])
+        probability = self._probability(outputs.get('range_mask_probability'), mask_m)
+        published, disagreements = apply_rule(range_m, probability, mask_m, limit_m, rule)
+        published[self._padding_rows()] = np.nan
+        return RangeMap(published, limit_m, rule.min_range_m, net_image, disagreements)
+
+    def network_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a camera image as the network sees it: full sphere, network size, BGR."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f'image must be (height, width, 3) uint8, got {image.shape} '
+                             f'{image.dtype}')
+        full = pad_to_full_sphere(image, *self.span_deg)
+        return resize_erp(full, self.bundle.size_hw, self.bundle.resize)
+
+    def cancel(self) -> None:
+        """Make a prediction in another thread fail soon; for shutdown only."""
+        self._backend.cancel()
+
+    def _metres(self, range_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not np.isfinite(range_m).all():
+            raise BackendError(f'{self.backend} gave a non-finite range; frame refused')
+        if self.bundle.output_quantile is not None:
+            quantile = np.quantile(range_m, self.bundle.output_quantile)
+            range_m = range_m / np.float32(quantile)
+        return range_m
+
+    def _probability(self, probability: NDArray[np.float32] | None,
+                     mask_m: float) -> NDArray[np.float32] | None:
+        if mask_m == 0 or probability is None:
+            return None
+        shared = not self.bundle.mask_graphs
+        return probability[self.bundle.range_masks_m.index(mask_m) if shared else 0]
+
+    def _padding_rows(self) -> NDArray[np.bool_]:
+        height = self.bundle.size_hw[0]
+        elevation_deg = np.rad2deg(elevation_from_row(np.arange(height) + 0.5, height))
+        low, high = self.span_deg
+        return (elevation_deg < low) | (elevation_deg > high)
+
+
+def apply_rule(range_m: NDArray[np.float32], probability: NDArray[np.float32] | None,
+               mask_m: float, limit_m: float,
+               rule: RangeRule) -> tuple[NDArray[np.float32], int]:
+    """
+    Apply the one rule that says what a pixel is (DESIGN: "Meaning of every value").
+
+    :param range_m: predicted range (H, W) [m], finite
+    :param probability: P(range <= mask_m) (H, W), None = mask off
+    :param mask_m: selected range mask [m], 0 = off
+    :param limit_m: from here on all is empty [m]
+    :return: range (H, W) float32 with -inf, NaN and +inf; number of pixels where a head that
+        says "beyond" contradicts a range below half the mask
+    """
+    published = np.where(range_m >= limit_m, np.float32(np.inf), range_m).astype(np.float32)
+    disagreements = 0
+    if probability is not None:
+        beyond = (probability <= rule.mask_probability) & (range_m < limit_m)
+        contradicted = beyond & (range_m < 0.5 * mask_m) & (range_m >= rule.min_range_m)
+        published[beyond] = np.inf
+        published[contradicted] = np.nan
+        disagreements = int(np.count_nonzero(contradicted))
+    published[range_m < rule.min_range_m] = -np.inf
+    return published, disagreements
+
+
+def resize_erp(image: NDArray[np.uint8], size_hw: tuple[int, int],
+               method: str) -> NDArray[np.uint8]:
+    """
+    Resize a panorama to network size.
+
+    `area` halves exactly while it can, then averages areas: half the time of one pass.
+
+    :param method: area, linear or cubic, as stored in the bundle
+    :raises ValueError: if the image is not a full 2:1 panorama
+    """
+    check_erp_size(*image.shape[:2])
+    height, width = size_hw
+    if image.shape[:2] == size_hw:
+        return np.ascontiguousarray(image)
+    while method == 'area' and image.shape[0] >= 2 * height and not (
+            image.shape[0] % 2 or image.shape[1] % 2):
+        image = np.asarray(cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2),
+                                      interpolation=cv2.INTER_AREA), np.uint8)
+    if image.shape[:2] == size_hw:
+        return image
+    upscales = method == 'area' and image.shape[0] < height
+    interpolation = cv2.INTER_LINEAR if upscales else INTERPOLATION[method]
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
+
+
+def pad_to_full_sphere(image: NDArray[np.uint8], min_deg: float,
+                       max_deg: float) -> NDArray[np.uint8]:
+    """
+    Continue a partial panorama's first and last row to the poles.
+
+    :param image: (h, w, 3); all of the azimuth, elevation from `min_deg` to `max_deg`
+    :return: (w / 2, w, 3); the input itself where it is full already
+    :raises ValueError: if the height does not fit the declared span within one row
+    """
+    height, width = image.shape[:2]
+    if (min_deg, max_deg) == FULL_SPAN_DEG:
+        if height < 1 or width != 2 * height:
+            raise ValueError(
+                f'image is {width} x {height} px, not twice as wide as high; declare a partial '
+                'panorama by erp.elevation_min_deg and erp.elevation_max_deg')
+        return image
+    full = width // 2
+    top = round((90 - max_deg) / 180 * full)
+    bottom = full - top - height
+    if width % 2 or abs(bottom - (min_deg + 90) / 180 * full) > 1:
+        fitting = (max_deg - min_deg) / 180 * full
+        raise ValueError(f'image is {width} x {height} px, but elevations {min_deg:g} to '
+                         f'{max_deg:g} deg of {width} columns are {fitting:.1f} rows; correct '
+                         'erp.elevation_min_deg and erp.elevation_max_deg')
+    return np.asarray(cv2.copyMakeBorder(image, top, max(bottom, 0), 0, 0,
+                                         cv2.BORDER_REPLICATE)[:full], np.uint8)
+
+
+def _attempts(name: str, precision: str) -> Sequence[tuple[str, str]]:
+    names = list(BACKENDS) if name == 'auto' else [name]
+    attempts = []
+    for candidate in names:
+        if candidate not in BACKENDS:
+            raise BackendError(f'backend {candidate!r} is none of auto, {", ".join(BACKENDS)}')
+        variants = BACKENDS[candidate][2] if precision == 'fp32' else ('fp32',)
+        attempts += [(candidate, variant) for variant in variants]
+    return attempts

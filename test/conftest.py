@@ -1,0 +1,103 @@
+"""Tiny bundles with real ONNX graphs whose outputs a test can paint pixel by pixel."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from da_ros.bundle import Bundle, load_bundle, SelfCheck, write_manifest
+
+METRES_PER_LEVEL = 0.4
+PROBABILITY_PER_LEVEL = 1 / 255
+
+
+def painted(range_m: np.ndarray, probability: np.ndarray | float = 1.0) -> np.ndarray:
+    """
+    Return the BGR image for which the stand-in network says these values.
+
+    Blue carries the range in steps of 0.4 m, green P(range <= T) of every mask in steps of 1/255.
+    """
+    image = np.zeros((*range_m.shape, 3), np.uint8)
+    image[..., 0] = np.round(range_m / METRES_PER_LEVEL)
+    image[..., 1] = np.round(np.broadcast_to(probability, range_m.shape) / PROBABILITY_PER_LEVEL)
+    return image
+
+
+def write_stand_in_bundle(folder: Path, size_hw=(32, 64), masks=(10.0, 20.0, 50.0, 100.0),
+                          separate_heads=False, uses_camera_height=False,
+                          **changes) -> Bundle:
+    """Write a bundle of the stand-in network: range = 0.4 m * blue (+ height), mask = green."""
+    folder.mkdir(parents=True, exist_ok=True)
+    graphs = _write_graphs(folder, size_hw, masks, separate_heads, uses_camera_height)
+    rng = np.random.default_rng(0)
+    image = rng.integers(1, 256, (*size_hw, 3), dtype=np.uint8)
+    (folder / 'self_check').mkdir(exist_ok=True)
+    import cv2
+    cv2.imwrite(str(folder / 'self_check/0.png'), image)
+    range_m = image[..., 0].astype(np.float32) * np.float32(METRES_PER_LEVEL)
+    probability = np.repeat(image[None, ..., 1] / np.float32(255), max(len(masks), 1), 0)
+    np.savez(folder / 'self_check/0.npz', range_m=range_m, range_mask_probability=probability)
+    fields = dict(
+        folder=folder, name='stand_in', kind='metric', precision='fp32', licence='Apache-2.0',
+        size_hw=size_hw, resize='area', uses_camera_height=uses_camera_height,
+        metres_per_unit=1.0, max_range_m=100.0, output_quantile=None, range_masks_m=masks,
+        main_graph=folder / 'model.onnx', mask_graphs=graphs,
+        self_checks=(SelfCheck('self_check/0.png', 'self_check/0.npz'),), files={})
+    write_manifest(Bundle(**(fields | changes)))
+    return load_bundle(folder)
+
+
+def _write_graphs(folder, size_hw, masks, separate_heads, uses_camera_height):
+    from onnx import checker, helper, numpy_helper, save, TensorProto
+    float32, count = TensorProto.FLOAT, len(masks)
+
+    def constant(name, value):
+        return numpy_helper.from_array(np.asarray(value), name)
+
+    def model(nodes, inputs, outputs, constants, path):
+        graph = helper.make_graph(nodes, 'stand_in', inputs, outputs, constants)
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)])
+        made.ir_version = 9
+        checker.check_model(made)
+        save(made, path)
+
+    inputs = [helper.make_tensor_value_info('image', TensorProto.UINT8, [*size_hw, 3])]
+    constants = [constant('blue', np.int64(0)), constant('green', np.int64(1)),
+                 constant('scale', np.float32(METRES_PER_LEVEL)),
+                 constant('level', np.float32(1 / 255)), constant('axis', np.int64([0])),
+                 constant('copies', np.int64([max(count, 1), 1, 1]))]
+    nodes = [helper.make_node('Cast', ['image'], ['pixels'], to=float32),
+             helper.make_node('Gather', ['pixels', 'blue'], ['blue_plane'], axis=2),
+             helper.make_node('Mul', ['blue_plane', 'scale'], ['range']),
+             helper.make_node('Gather', ['pixels', 'green'], ['green_plane'], axis=2),
+             helper.make_node('Mul', ['green_plane', 'level'], ['features_0'])]
+    if uses_camera_height:
+        inputs.append(helper.make_tensor_value_info('camera_height_m', float32, [1]))
+        nodes.append(helper.make_node('Add', ['range', 'camera_height_m'], ['range_m']))
+    else:
+        nodes.append(helper.make_node('Identity', ['range'], ['range_m']))
+    head = [helper.make_node('Unsqueeze', ['features_0', 'axis'], ['plane']),
+            helper.make_node('Tile', ['plane', 'copies'], ['range_mask_probability'])]
+    features = helper.make_tensor_value_info('features_0', float32, list(size_hw))
+    probability = helper.make_tensor_value_info(
+        'range_mask_probability', float32, [max(count, 1), *size_hw])
+    range_m = helper.make_tensor_value_info('range_m', float32, list(size_hw))
+    path = folder / 'model.onnx'
+    if not separate_heads:
+        outputs = [range_m, probability] if count else [range_m]
+        model(nodes + (head if count else []), inputs, outputs, constants, path)
+        return {}
+    model(nodes, inputs, [range_m, features], constants, path)
+    graphs = {}
+    for threshold in masks:
+        graphs[threshold] = folder / f'mask_{threshold:g}.onnx'
+        one = helper.make_tensor_value_info('range_mask_probability', float32, [1, *size_hw])
+        model([helper.make_node('Unsqueeze', ['features_0', 'axis'], ['range_mask_probability'])],
+              [features], [one], [constants[4]], graphs[threshold])
+    return graphs
+
+
+@pytest.fixture
+def stand_in(tmp_path) -> Bundle:
+    """Return a stand-in bundle of 32 x 64 px with four shared range masks."""
+    return write_stand_in_bundle(tmp_path / 'stand_in')

@@ -1,0 +1,177 @@
+"""Laws of the estimator: the one rule, resizing, padding, and runtimes that must agree."""
+
+from dataclasses import replace
+
+from conftest import painted, write_stand_in_bundle
+import cv2
+import numpy as np
+import pytest
+
+from da_ros.backends.base import BackendError
+from da_ros.bundle import BundleError
+from da_ros.config import ConfigError, RangeRule
+from da_ros.estimator import apply_rule, pad_to_full_sphere, RangeEstimator, resize_erp
+
+INF, NAN = np.inf, np.nan
+
+
+@pytest.mark.parametrize('range_m, probability, mask_m, limit_m, wanted', [
+    (0.2, 0.9, 20, 20, -INF),        # too near wins over everything
+    (0.2, 0.1, 20, 20, -INF),
+    (0.3, 0.9, 20, 20, 0.3),         # min_range is inclusive
+    (5.0, 0.9, 20, 20, 5.0),
+    (5.0, 0.5, 20, 20, NAN),         # strict threshold: 0.5 is beyond; 5 < 0.5 * 20 contradicts
+    (9.9, 0.1, 20, 20, NAN),
+    (10.0, 0.1, 20, 20, INF),        # at half the mask the head is believed
+    (19.9, 0.1, 20, 20, INF),
+    (20.0, 0.9, 20, 20, INF),        # the limit is exclusive
+    (50.0, 0.1, 20, 20, INF),
+    (12.0, 0.1, 100, 15, NAN),       # max_range below the mask: contradiction is against T
+    (16.0, 0.1, 100, 15, INF),
+    (99.0, None, 0, 100, 99.0),      # mask off
+    (100.0, None, 0, 100, INF)])
+def test_one_rule_decides_every_pixel(range_m, probability, mask_m, limit_m, wanted):
+    got, disagreements = apply_rule(
+        np.full((2, 4), range_m, np.float32),
+        None if probability is None else np.full((2, 4), probability, np.float32),
+        mask_m, limit_m, RangeRule())
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, np.float32(wanted))
+    assert disagreements == (8 if np.isnan(wanted) else 0)
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino', 'auto'])
+def test_every_runtime_gives_the_painted_ranges(stand_in, backend):
+    if backend == 'openvino':
+        pytest.importorskip('openvino', reason='the extra da_ros[openvino] is not installed')
+    estimator = RangeEstimator(stand_in, backend)
+    wanted = np.random.default_rng(1).integers(1, 240, (32, 64)) * 0.4
+    got = estimator.predict(painted(wanted))
+    assert np.allclose(got.range_m, np.where(wanted < 100, wanted, INF), rtol=1e-2)
+    assert got.limit_m == 100 and got.disagreements == 0
+
+
+@pytest.mark.parametrize('separate', [False, True])
+@pytest.mark.parametrize('mask_m', [10, 20, 50, 100])
+def test_selected_mask_decides_alike_for_shared_and_separate_heads(tmp_path, separate, mask_m):
+    bundle = write_stand_in_bundle(tmp_path / 'b', separate_heads=separate)
+    estimator = RangeEstimator(bundle, 'onnxruntime', rule=RangeRule(range_mask_m=mask_m))
+    near, far = np.full((32, 64), 0.25 * mask_m), np.full((32, 64), 0.75 * mask_m)
+    assert np.isnan(estimator.predict(painted(near, 0.0)).range_m).all()
+    assert estimator.predict(painted(near, 0.0)).disagreements == 32 * 64
+    assert estimator.predict(painted(far, 0.0)).empty.all()
+    assert estimator.predict(painted(far, 1.0)).valid.all()
+
+
+def test_switching_the_mask_takes_effect_on_the_next_frame_without_reload(stand_in):
+    estimator = RangeEstimator(stand_in, 'onnxruntime')
+    session = estimator._backend._main
+    image = painted(np.full((32, 64), 15.2))
+    assert estimator.predict(image).valid.all()
+    estimator.rule = replace(estimator.rule, range_mask_m=10)
+    assert estimator.predict(image).empty.all() and estimator.limit_m == 10
+    assert estimator._backend._main is session
+
+
+def test_range_mask_is_what_the_range_says(stand_in):
+    range_m = np.full((32, 64), 5.2)
+    range_m[0], range_m[1], range_m[2] = 0.0, 100.0, 5.2
+    probability = np.ones((32, 64))
+    probability[2] = 0
+    got = RangeEstimator(stand_in, 'onnxruntime').predict(painted(range_m, probability))
+    assert (got.range_mask[0] == 255).all() and np.isneginf(got.range_m[0]).all()
+    assert (got.range_mask[1] == 0).all()
+    assert (got.range_mask[2] == 128).all()
+    assert (got.range_mask[3:] == 255).all()
+
+
+def test_camera_height_reaches_the_graph(tmp_path):
+    bundle = write_stand_in_bundle(tmp_path / 'b', uses_camera_height=True)
+    estimator = RangeEstimator(bundle, 'onnxruntime', rule=RangeRule(camera_height_m=1.5))
+    assert np.allclose(estimator.predict(painted(np.full((32, 64), 4.0))).range_m, 5.5)
+
+
+@pytest.mark.parametrize('size_hw', [(32, 64), (64, 128), (100, 200), (16, 32), (480, 960)])
+@pytest.mark.parametrize('method', ['area', 'linear', 'cubic'])
+def test_any_camera_size_becomes_network_size_and_keeps_the_mean(size_hw, method):
+    image = np.full((*size_hw, 3), (10, 100, 200), np.uint8)
+    got = resize_erp(image, (32, 64), method)
+    assert got.shape == (32, 64, 3) and (got == (10, 100, 200)).all()
+
+
+def test_halving_agrees_with_one_area_pass_on_a_picture():
+    coarse = np.random.default_rng(0).integers(0, 256, (60, 120, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (1920, 960), interpolation=cv2.INTER_CUBIC)
+    one_pass = cv2.resize(image, (512, 256), interpolation=cv2.INTER_AREA)
+    assert np.abs(resize_erp(image, (256, 512), 'area').astype(int) - one_pass).max() <= 2
+
+
+def test_partial_panorama_is_padded_and_its_padding_is_unknown(stand_in):
+    estimator = RangeEstimator(stand_in, 'onnxruntime', elevation_span_deg=(-45, 60))
+    camera = painted(np.full((round(105 / 180 * 128), 256), 4.0))
+    got = estimator.predict(camera).range_m
+    elevation = 90 - (np.arange(32) + 0.5) * 180 / 32
+    inside = (elevation > -45) & (elevation < 60)
+    assert np.isnan(got[~inside]).all() and (~inside).sum() > 10
+    assert np.allclose(got[inside], 4.0)
+
+
+def test_padding_keeps_rows_at_their_elevation():
+    camera = np.repeat(np.arange(70, dtype=np.uint8)[:, None], 256, 1)[..., None].repeat(3, -1)
+    full = pad_to_full_sphere(np.ascontiguousarray(camera), -38.4, 60.0)
+    assert full.shape == (128, 256, 3)
+    assert (full[:22] == 0).all() and full[21 + 5, 0, 0] == 5 and (full[91:] == 69).all()
+
+
+@pytest.mark.parametrize('shape, span, message', [
+    ((32, 60, 3), (-90, 90), '60 x 32 px, not twice as wide as high'),
+    ((0, 0, 3), (-90, 90), None),
+    ((32, 64, 3), (-45, 45), '64 x 32 px, but elevations -45 to 45 deg of 64 columns are 16.0'),
+    ((32, 64), (-90, 90), r'\(32, 64\) uint8'), ((32, 64, 4), (-90, 90), r'\(32, 64, 4\)')])
+def test_an_image_that_is_no_panorama_is_refused_by_value(stand_in, shape, span, message):
+    estimator = RangeEstimator(stand_in, 'onnxruntime', elevation_span_deg=span)
+    with pytest.raises(ValueError, match=message):
+        estimator.predict(np.zeros(shape, np.uint8))
+
+
+def test_unknown_range_mask_lists_what_the_bundle_has(stand_in):
+    estimator = RangeEstimator(stand_in, 'onnxruntime')
+    before = estimator.rule
+    with pytest.raises(BundleError, match='30 is not in bundle .stand_in., which has 10, 20, 50'):
+        estimator.rule = RangeRule(range_mask_m=30)
+    assert estimator.rule is before
+
+
+def test_mask_below_the_minimum_range_is_refused(stand_in):
+    with pytest.raises(ConfigError, match='min_range_m 10 must be below the limit 10'):
+        RangeEstimator(stand_in, 'onnxruntime', rule=RangeRule(range_mask_m=10, min_range_m=10))
+
+
+def test_bundle_maximum_caps_the_limit(tmp_path):
+    bundle = write_stand_in_bundle(tmp_path / 'b', masks=(), max_range_m=8.0)
+    estimator = RangeEstimator(bundle, 'onnxruntime', rule=RangeRule(range_mask_m=-1))
+    assert estimator.limit_m == 8
+    assert estimator.predict(painted(np.full((32, 64), 8.0))).empty.all()
+
+
+def test_a_runtime_that_lies_is_refused_with_its_figures(tmp_path):
+    bundle = write_stand_in_bundle(tmp_path / 'b')
+    stored = dict(np.load(bundle.folder / 'self_check/0.npz'))
+    stored['range_m'] = stored['range_m'] * 1.05
+    np.savez(bundle.folder / 'self_check/0.npz', **stored)
+    from da_ros.bundle import load_bundle, write_manifest
+    write_manifest(replace(bundle, files={}))
+    with pytest.raises(BackendError, match=r'onnxruntime fp32 fails the self-check .* 0\.95238'):
+        RangeEstimator(load_bundle(bundle.folder), 'onnxruntime')
+
+
+def test_unknown_backend_names_the_choices(stand_in):
+    with pytest.raises(BackendError, match="'cuda' is none of auto, openvino, onnxruntime"):
+        RangeEstimator(stand_in, 'cuda')
+
+
+def test_cancelled_runtime_raises_instead_of_answering(stand_in):
+    estimator = RangeEstimator(stand_in, 'onnxruntime')
+    estimator.cancel()
+    with pytest.raises(BackendError, match='onnxruntime failed'):
+        estimator.predict(painted(np.full((32, 64), 4.0)))

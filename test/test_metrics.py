@@ -5,8 +5,18 @@ import pytest
 
 from training.alignment import alignment, median_scale, scale_and_shift, weighted_median
 from training.metrics import (
-    band_sums, edge_counts, edge_metrics, error_sums, mask_counts, mask_metrics, mean_metrics,
-    metrics_from_sums, seam_metrics, seam_sums, within_threshold)
+    band_sums,
+    edge_counts,
+    edge_metrics,
+    error_sums,
+    mask_counts,
+    mask_metrics,
+    mean_metrics,
+    metrics_from_sums,
+    seam_metrics,
+    seam_sums,
+    within_threshold,
+)
 from training.protocols import aligned_with, compare, get_protocol, ProtocolError
 
 H, W = 48, 96
@@ -103,7 +113,7 @@ def test_bands_add_up_to_the_whole_and_own_their_upper_edge():
     sums = band_sums(target * 1.2, target)
     np.testing.assert_allclose(sums.sum(0), error_sums(target * 1.2, target))
     one = band_sums(np.array([5.0]), np.array([5.0]))[:, 0]
-    assert one.tolist() == [0, 0, 1, 0, 0, 0, 0]
+    assert one.tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
 
 
 def test_delta_threshold_is_strict():
@@ -160,7 +170,7 @@ def test_edge_f1_is_one_for_the_truth_zero_for_a_flat_map_and_crosses_the_seam()
 
 
 def test_wrong_names_and_shapes_are_refused():
-    with pytest.raises(ProtocolError, match="'dapp'.*sphere, dap, da2"):
+    with pytest.raises(ProtocolError, match=r"'dapp'.*sphere, dap, da2"):
         get_protocol('dapp')
     with pytest.raises(ValueError, match="'mean'"):
         alignment('mean', np.ones(3), np.ones(3))

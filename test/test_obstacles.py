@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from da_ros.sphere import erp_rays
-from training.obstacles import by_range, by_width, nearest_per_col, obstacle_metrics, sector_table
+from training.obstacles import (
+    by_range,
+    by_width,
+    floor_below,
+    nearest_per_col,
+    obstacle_metrics,
+    sector_table,
+)
 
 H, W = 180, 360
 HEIGHT_M = 0.8
@@ -95,7 +102,6 @@ def test_unknown_sectors_do_not_count():
 
 def test_width_is_metric_and_crosses_sector_and_seam():
     for col in (100, 357):
-        world = floor_only()
         pole = with_pole(2.0, width_px=6)
         world = np.roll(pole, col - 100, axis=1)
         table = sector_table(world, world, HEIGHT_M)
@@ -123,3 +129,9 @@ def test_sector_azimuths_fall_from_left_to_right():
 def test_camera_height_must_be_known():
     with pytest.raises(ValueError, match='camera height above 0 m, got 0'):
         sector_table(floor_only(), floor_only(), 0.0)
+
+
+def test_floor_is_measured_where_the_scene_is_not_level_with_its_origin():
+    assert floor_below(floor_only(0.77), HEIGHT_M) == pytest.approx(0.77, rel=1e-3)
+    assert floor_below(floor_only(0.3), HEIGHT_M) == HEIGHT_M     # a table, not the floor
+    assert floor_below(np.full((H, W), np.nan), HEIGHT_M) == HEIGHT_M

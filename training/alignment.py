@@ -21,9 +21,23 @@ def weighted_median(values: Array, weight: Array | None = None) -> float:
         return float('nan')
     if weight is None:
         return float(np.median(values))
+    weight = np.asarray(weight, dtype=np.float64).ravel()
+    half = 0.5 * weight.sum()
+    lowest, span = values.min(), np.ptp(values)
+    if not (span > 0 and np.isfinite(span)):
+        return _sorted_median(values, weight, half)
+    bins = ((values - lowest) * (4095 / span)).astype(np.int32)    # sort one bin, not all
+    below = np.cumsum(np.bincount(bins, weight, 4096))
+    middle = int(np.searchsorted(below, half))
+    inside = bins == min(middle, 4095)
+    before = below[middle - 1] if middle else 0.0
+    return _sorted_median(values[inside], weight[inside], half - before)
+
+
+def _sorted_median(values: Array, weight: Array, half: float) -> float:
     order = np.argsort(values)
-    below = np.cumsum(np.asarray(weight, dtype=np.float64).ravel()[order])
-    return float(values[order[np.searchsorted(below, 0.5 * below[-1])]])
+    index = np.searchsorted(np.cumsum(weight[order]), half)
+    return float(values[order[min(index, len(order) - 1)]])
 
 
 def median_scale(pred: Array, target: Array, weight: Array | None = None) -> float:

@@ -34,13 +34,19 @@ def error_sums(pred: Array, target: Array, weight: Array | None = None) -> Array
     """
     pred, target = (np.asarray(a, dtype=np.float64).ravel() for a in (pred, target))
     weight = np.ones_like(pred) if weight is None else np.asarray(weight, np.float64).ravel()
-    error, log_error = pred - target, np.log(pred) - np.log(target)
-    ratio = np.maximum(pred / target, target / pred)
-    terms = (
-        np.ones_like(pred), np.abs(error) / target, error ** 2 / target, error ** 2,
-        np.abs(error), np.abs(log_error) / np.log(10), log_error, log_error ** 2,
-        (1 / pred - 1 / target) ** 2, ratio < 1.25, ratio < 1.25 ** 2, ratio < 1.25 ** 3)
-    return np.array([np.dot(weight, term) for term in terms])
+    return np.array([weight.sum(), *(np.dot(weight, term) for term in _terms(pred, target))])
+
+
+def _terms(pred: Array, target: Array) -> tuple[Array, ...]:
+    """Return the summand of each name of SUMS but the first."""
+    error, relative = np.abs(pred - target), pred / target
+    log_error = np.log(relative)
+    log_size, square = np.abs(log_error), error * error
+    return (
+        error / target, square / target, square, error, log_size / np.log(10), log_error,
+        log_size * log_size, square / (pred * target) ** 2,
+        *((np.maximum(relative, 1 / relative) < 1.25 ** power).astype(np.float64)
+          for power in (1, 2, 3)))
 
 
 def metrics_from_sums(sums: Array) -> dict[str, float]:
@@ -67,7 +73,7 @@ def metrics_from_sums(sums: Array) -> dict[str, float]:
 
 
 def mean_metrics(image_sums: Sequence[Array]) -> dict[str, float]:
-    """Return the plain mean over images of the metrics of each image; images without pixels out."""
+    """Return the mean over images of the metrics of each; images without a pixel are left out."""
     rows = [metrics_from_sums(sums) for sums in image_sums if sums[0] > 0]
     return {name: float(np.mean([row[name] for row in rows])) if rows else float('nan')
             for name in METRICS}
@@ -79,14 +85,17 @@ def band_sums(
     """
     Return the sums of each band edges_m[i] < true range <= edges_m[i + 1].
 
-    :return: (len(edges_m) - 1, len(SUMS)) float64
+    :return: (len(edges_m), len(SUMS)) float64; the last row holds all that no band owns, so that
+        the rows add up to `error_sums`
     """
-    pred, target = np.ravel(pred), np.ravel(target)
-    weight = np.ones_like(target) if weight is None else np.ravel(weight)
+    pred, target = (np.asarray(a, dtype=np.float64).ravel() for a in (pred, target))
+    weight = np.ones_like(pred) if weight is None else np.asarray(weight, np.float64).ravel()
+    bands = len(edges_m) - 1
     band = np.searchsorted(np.asarray(edges_m, np.float64), target, side='left') - 1
-    return np.stack([
-        error_sums(pred[band == i], target[band == i], weight[band == i])
-        for i in range(len(edges_m) - 1)])
+    band[(band < 0) | (band >= bands)] = bands
+    sums = [np.bincount(band, weight, bands + 1)]
+    sums += [np.bincount(band, weight * term, bands + 1) for term in _terms(pred, target)]
+    return np.stack(sums, axis=1)
 
 
 def mask_counts(within_pred: NDArray[np.bool_], target: Array) -> Array:

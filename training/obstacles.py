@@ -1,9 +1,9 @@
 """
 The one definition of the obstacle metrics: does a robot see what stands in its way?
 
-The horizon is cut into 10-degree azimuth sectors. The truth of a sector is the horizontal distance
-of its nearest true point 0.05 to 1.5 m above the floor, within R; the prediction is the same of the
-predicted range at the pixels whose truth is known.
+The horizon is cut into 10-degree azimuth sectors. The truth of a sector is the horizontal
+distance of its nearest true point 0.05 to 1.5 m above the floor, within R; the prediction is the
+same of the predicted range at the pixels whose truth is known.
 
 * obstacle: the sector has a true point within R;
 * hit: an obstacle whose predicted distance is within max(0.3 m, 20 %) of the true one;
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,23 @@ def nearest_per_col(
     height = known * up + camera_height_m
     point = usable & (height >= config.min_height_m) & (height <= config.max_height_m)
     return np.where(point, known * np.sqrt(1 - up ** 2), np.inf).min(axis=0)
+
+
+def floor_below(target: Array, camera_height_m: float) -> float:
+    """
+    Return the height of the camera above the true floor under it [m].
+
+    Scenes are not always level with their origin, and 3 cm decide what is floor. Median of the
+    true points within 35 degrees of straight down; the stated height where they are unknown or
+    differ from it by more than 30 % (a table, the robot's body).
+    """
+    up = erp_rays(*target.shape)[:, 0, 2]
+    cap = up < -np.cos(np.radians(35))
+    depth = -(target[cap] * up[cap][:, None])
+    depth = depth[np.isfinite(depth)]
+    measured = float(np.median(depth)) if depth.size else camera_height_m
+    agrees = abs(measured - camera_height_m) <= 0.3 * camera_height_m
+    return measured if agrees else camera_height_m
 
 
 def sector_table(
@@ -135,10 +153,10 @@ def obstacle_metrics(
 def by_range(
         table: NDArray[np.void], edges_m: Sequence[float] = RANGE_BINS_M
         ) -> dict[str, dict[str, float]]:
-    """Return `obstacle_metrics` of the sectors whose truth lies in each bin (low, high] of range."""
+    """Return `obstacle_metrics` of the sectors whose truth lies in each bin (low, high] [m]."""
     return {_bin_name(low, high): obstacle_metrics(
         table[(table['true_m'] > low) & (table['true_m'] <= high)], high)
-        for low, high in zip(edges_m, edges_m[1:])}
+        for low, high in pairwise(edges_m)}
 
 
 def by_width(
@@ -148,7 +166,7 @@ def by_width(
     near = table[table['true_m'] <= within_m]
     return {_bin_name(low, high): obstacle_metrics(
         near[(near['width_m'] > low) & (near['width_m'] <= high)], within_m)
-        for low, high in zip(edges_m, edges_m[1:])}
+        for low, high in pairwise(edges_m)}
 
 
 def _bin_name(low: float, high: float) -> str:

@@ -1,0 +1,200 @@
+"""
+Tar shards of panoramas with range (WebDataset layout): <key>.jpg, <key>.range.png, <key>.json.
+
+The range picture is a 16-bit PNG that holds the bits of IEEE float16 metres: relative step 2^-11
+at every range, +inf = empty, NaN = unknown. The JSON holds `source`, `camera_height_m` and the
+seed. Images are JPEG, quality 95, without chroma subsampling.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from da_ros.errors import DaRosError
+from training.sample import Sample
+
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+SUFFIXES = ('.jpg', '.range.png', '.json')
+
+
+class ShardError(DaRosError):
+    """A shard or a folder of shards that cannot be read."""
+
+
+def encode_range(range_m: np.ndarray) -> bytes:
+    """Return the PNG of a range map (H, W) [m]; beyond 65504 m becomes +inf."""
+    with np.errstate(over='ignore'):
+        bits = np.ascontiguousarray(range_m, dtype=np.float16).view(np.uint16)
+    return cv2.imencode('.png', bits, [cv2.IMWRITE_PNG_COMPRESSION, 2])[1].tobytes()
+
+
+def decode_range(data: bytes) -> np.ndarray:
+    """
+    Return (H, W) float32 metres from the PNG of :func:`encode_range`.
+
+    :raises ShardError: if it is not a 16-bit picture
+    """
+    bits = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if bits is None or bits.dtype != np.uint16 or bits.ndim != 2:
+        raise ShardError('range picture is not a 16-bit grey PNG')
+    return bits.view(np.float16).astype(np.float32)
+
+
+def write_shard(path: Path, samples: Iterable[Sample], extra: dict) -> int:
+    """
+    Write a shard under a temporary name and rename it when complete.
+
+    :param extra: JSON fields stored with every sample
+    :return: number of samples
+    """
+    part = path.with_suffix('.tmp')
+    count = 0
+    with tarfile.open(part, 'w') as tar:
+        for count, sample in enumerate(samples, 1):
+            image = cv2.imencode('.jpg', sample.image[..., ::-1], JPEG)[1].tobytes()
+            meta = {'source': sample.source, 'camera_height_m': sample.camera_height_m, **extra}
+            payloads = (image, encode_range(sample.range_m), json.dumps(meta).encode())
+            for suffix, payload in zip(SUFFIXES, payloads):
+                info = tarfile.TarInfo(f'{path.stem}_{count - 1:04d}{suffix}')
+                info.size = len(payload)
+                tar.addfile(info, io.BytesIO(payload))
+    part.rename(path)
+    return count
+
+
+def read_shard(path: Path) -> Iterator[Sample]:
+    """
+    Yield the samples of one shard in order.
+
+    :raises ShardError: naming the shard and the member that is missing or corrupt
+    """
+    for key, members in _groups(path):
+        yield decode_sample(members, f'{path}:{key}')
+
+
+def decode_sample(members: dict[str, bytes], name: str) -> Sample:
+    """Return the sample of one {suffix: bytes}; `name` is for the message of a ShardError."""
+    missing = [s for s in SUFFIXES if s not in members]
+    if missing:
+        raise ShardError(f'{name} lacks {", ".join(missing)}')
+    image = cv2.imdecode(np.frombuffer(members['.jpg'], np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ShardError(f'{name}.jpg is corrupt; delete the shard and render it again')
+    range_m = decode_range(members['.range.png'])
+    if range_m.shape != image.shape[:2]:
+        raise ShardError(f'{name}: image {image.shape[:2]} and range {range_m.shape} differ')
+    meta = json.loads(members['.json'])
+    return Sample(image[..., ::-1], range_m, np.isfinite(range_m), meta['source'],
+                  float(meta['camera_height_m']))
+
+
+def _groups(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    try:
+        with tarfile.open(path) as tar:
+            key, members = '', {}
+            for info in tar:
+                stem, _, rest = info.name.partition('.')
+                if stem != key and members:
+                    yield key, members
+                    members = {}
+                key = stem
+                members['.' + rest] = tar.extractfile(info).read()
+            if members:
+                yield key, members
+    except (tarfile.TarError, OSError) as error:
+        raise ShardError(f'shard {path} cannot be read: {error}') from error
+
+
+class ShardSet:
+    """
+    Random access to every sample of the shards in some folders.
+
+    :meth:`refresh` looks for shards finished since. Members stay encoded on the disk; an item is
+    read by its offset and decoded when asked for.
+    """
+
+    def __init__(self, folders: Iterable[str | Path]) -> None:
+        """:raises ShardError: if no folder holds a shard."""
+        self._folders = [Path(f) for f in folders]
+        self._shards: set[Path] = set()
+        self._index: list[tuple[Path, str, dict[str, tuple[int, int]]]] = []
+        self.refresh()
+        if not self._index:
+            raise ShardError(f'no *.tar with samples under {", ".join(map(str, self._folders))}')
+
+    def refresh(self) -> int:
+        """Index new shards and return how many samples there are."""
+        for folder in self._folders:
+            for path in sorted(folder.glob('*.tar')):
+                if path not in self._shards:
+                    self._shards.add(path)
+                    self._index += _locate(path)
+        return len(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, index: int) -> Sample:
+        """:raises ShardError: if the sample is corrupt."""
+        path, key, spans = self._index[index]
+        with path.open('rb') as file:
+            members = {}
+            for suffix, (offset, size) in spans.items():
+                file.seek(offset)
+                members[suffix] = file.read(size)
+        return decode_sample(members, f'{path}:{key}')
+
+    def names(self) -> list[str]:
+        """Return the shards, sorted, as <folder>/<file> (for the provenance of a checkpoint)."""
+        return sorted(f'{p.parent.name}/{p.name}' for p in self._shards)
+
+
+def _locate(path: Path):
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    try:
+        with tarfile.open(path) as tar:
+            for info in tar:
+                stem, _, rest = info.name.partition('.')
+                found.setdefault(stem, {})['.' + rest] = (info.offset_data, info.size)
+    except (tarfile.TarError, OSError) as error:
+        raise ShardError(f'shard {path} cannot be read: {error}') from error
+    return [(path, key, spans) for key, spans in sorted(found.items())]
+
+
+def contact_sheet(samples: Iterable[Sample], columns: int = 4, width: int = 384) -> np.ndarray:
+    """
+    Return one picture of image and range (near = red, far = blue, empty = black) per sample.
+
+    :return: (rows, cols, 3) uint8 RGB
+    """
+    tiles = []
+    for sample in samples:
+        size = (width, width // 2)
+        image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA)
+        colour = cv2.resize(colour_of_range(sample.range_m), size,
+                            interpolation=cv2.INTER_NEAREST)
+        tile = np.concatenate([image, colour])
+        text = f'{sample.source} h={sample.camera_height_m:.2f} m'
+        tiles.append(cv2.putText(np.ascontiguousarray(tile), text, (4, 14),
+                                 cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 0), 1, cv2.LINE_AA))
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.concatenate(tiles[i:i + columns], 1) for i in range(0, len(tiles), columns)]
+    return np.concatenate(rows)
+
+
+def colour_of_range(range_m: np.ndarray, near_m: float = 0.2, far_m: float = 50.0) -> np.ndarray:
+    """Return (H, W, 3) uint8 RGB, logarithmic from near (red) to far (blue)."""
+    known = np.isfinite(range_m)
+    log = np.log(np.where(known, np.maximum(range_m, 1e-3), 1.0))
+    scaled = (log - np.log(near_m)) / np.log(far_m / near_m)
+    grey = (255 * (1 - np.clip(scaled, 0, 1))).astype(np.uint8)
+    colour = cv2.applyColorMap(grey, cv2.COLORMAP_TURBO)[..., ::-1]
+    return np.where(known[..., None], colour, 0).astype(np.uint8)

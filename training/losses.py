@@ -1,0 +1,82 @@
+"""
+Training losses on log range, one function each.
+
+`pred` and `target` are log metres (B, H, W); `weight` (B, H, W) >= 0 is the solid angle where the
+target may be used and 0 elsewhere. Every mean is a weighted mean per image, averaged over images
+that have a valid pixel.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+EPS = 1e-8
+
+
+def weighted_mean(value: Tensor, weight: Tensor) -> Tensor:
+    """Return (B,) the mean of value (B, ...) under weights of the same shape; 0 without weight."""
+    value, weight = value.flatten(1), weight.flatten(1)
+    return (value * weight).sum(1) / weight.sum(1).clamp(min=EPS)
+
+
+def image_mean(per_image: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean of (B,) over the images that have any weight."""
+    used = (weight.flatten(1).sum(1) > 0).to(per_image.dtype)
+    return (per_image * used).sum() / used.sum().clamp(min=1)
+
+
+def log_l1(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return mean |pred - target|: the metric error, dominated by the unknown scale."""
+    return image_mean(weighted_mean((pred - target).abs(), weight), weight)
+
+
+def scale_free_l1(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return mean |d - mean(d)| with d = pred - target: any common factor of range is free."""
+    difference = pred - target
+    centre = weighted_mean(difference, weight)[:, None, None]
+    return image_mean(weighted_mean((difference - centre).abs(), weight), weight)
+
+
+def multi_scale_gradient(pred: Tensor, target: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
+    """
+    Return the mean difference of gradients of log range over a pyramid.
+
+    Sum over scales of mean |d(x + 1) - d(x)| + |d(y + 1) - d(y)|, d = pred - target sampled at
+    every 2^k-th pixel (MegaDepth, Li and Snavely 2018, equation 6). Columns wrap.
+    """
+    total = pred.new_zeros(())
+    for scale in range(scales):
+        step = 2 ** scale
+        d = (pred - target)[:, ::step, ::step]
+        w = weight[:, ::step, ::step]
+        across = (torch.roll(d, -1, 2) - d).abs()
+        across_weight = torch.minimum(torch.roll(w, -1, 2), w)
+        down = (d[:, 1:] - d[:, :-1]).abs()
+        down_weight = torch.minimum(w[:, 1:], w[:, :-1])
+        for value, used in ((across, across_weight), (down, down_weight)):
+            total = total + image_mean(weighted_mean(value, used), used)
+    return total / scales
+
+
+def range_mask_bce(logits: Tensor, range_m: Tensor, thresholds_m, solid_angle: Tensor) -> Tensor:
+    """
+    Return the binary cross entropy of P(range <= T).
+
+    :param logits: (B, K, H, W)
+    :param range_m: (B, H, W) metres, +inf = empty counts as beyond, NaN is ignored
+    :param solid_angle: (H, W)
+    """
+    known = ~torch.isnan(range_m)
+    weight = (solid_angle * known)[:, None].expand_as(logits)
+    within = torch.stack([range_m <= t for t in thresholds_m], 1).to(logits.dtype)
+    loss = F.binary_cross_entropy_with_logits(logits, within, reduction='none')
+    return image_mean(weighted_mean(loss, weight), weight)
+
+
+def empty_hinge(pred: Tensor, range_m: Tensor, far_m: float, solid_angle: Tensor) -> Tensor:
+    """Return mean max(0, log far - pred) over empty pixels: an empty ray must not look near."""
+    weight = solid_angle * torch.isposinf(range_m)
+    shortfall = F.relu(torch.log(pred.new_tensor(far_m)) - pred)
+    return image_mean(weighted_mean(shortfall, weight), weight)

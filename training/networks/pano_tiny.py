@@ -1,0 +1,204 @@
+"""
+PanoTiny: a small convolutional network with global attention, wrapped around the sphere.
+
+Every operation is equivariant to a roll of the columns by the total stride (32 px): convolutions
+pad by wrapping, attention knows azimuth only as a periodic difference, upsampling wraps. Rows are
+told apart by learned per-row terms.
+
+The output is factored as range = camera height x shape. The shape (range in units of the camera
+height) can be seen: a floor pixel at elevation -e has shape 1 / sin(e). The height cannot, so it is
+taken from the input where known and from a pooled estimate elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from da_ros.sphere import elevation_from_row
+
+STRIDE = 32
+PRIOR_SHAPE_LIMITS = (1.0, 12.0)    # range / camera height that the initial row prior may take
+
+
+@dataclass(frozen=True)
+class PanoTinyConfig:
+    size_hw: tuple[int, int] = (256, 512)
+    range_masks_m: tuple[float, ...] = (10.0, 20.0, 50.0, 100.0)
+    stem: int = 16
+    widths: tuple[int, ...] = (32, 64, 128, 224)    # channels at strides 4, 8, 16, 32
+    blocks: tuple[int, ...] = (1, 2, 3, 2)          # residual blocks at those strides
+    attention_blocks: int = 2
+    heads: int = 7
+    decoder: tuple[int, ...] = (16, 32, 64, 96)     # channels at strides 2, 4, 8, 16
+    min_range_m: float = 0.05
+    max_range_m: float = 250.0
+
+
+def wrap_pad(x: Tensor, pad: int) -> Tensor:
+    """Pad columns with those across the seam and rows with zeros; (B, C, H, W)."""
+    x = torch.cat([x[..., -pad:], x, x[..., :pad]], dim=-1)
+    return F.pad(x, (0, 0, pad, pad))
+
+
+class WrapConv(nn.Module):
+    """3x3 convolution that wraps horizontally, batch norm, optional ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, act: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(wrap_pad(x, 1)))
+        return F.relu(x) if self.act else x
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = WrapConv(width, width)
+        self.second = WrapConv(width, width, act=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(self.first(x)))
+
+
+class RowBias(nn.Module):
+    """A learned value per channel and row: what the elevation tells."""
+
+    def __init__(self, width: int, rows: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1, width, rows, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias
+
+
+class SphereAttention(nn.Module):
+    """
+    Transformer block over all tokens of an (h, w) grid.
+
+    The attention bias depends on both rows and on the azimuth difference modulo one turn, so
+    rolling the columns of the input rolls the output.
+    """
+
+    def __init__(self, width: int, heads: int, rows: int, cols: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.between = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(),
+                                 nn.Linear(2 * width, width))
+        self.bias = nn.Parameter(torch.zeros(heads, rows * rows * cols))
+        row, col = np.divmod(np.arange(rows * cols), cols)
+        step = (col[:, None] - col[None, :]) % cols
+        index = (row[:, None] * rows + row[None, :]) * cols + step
+        self.register_buffer('index', torch.from_numpy(index.ravel()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, width = x.shape
+        qkv = self.qkv(self.before(x)).reshape(batch, tokens, 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        bias = self.bias[:, self.index].reshape(1, self.heads, tokens, tokens)
+        weight = (q @ k.transpose(-2, -1)) * (width // self.heads) ** -0.5 + bias
+        mixed = (weight.softmax(-1) @ v).transpose(1, 2).reshape(batch, tokens, width)
+        x = x + self.out(mixed)
+        return x + self.mlp(self.between(x))
+
+
+class PanoTiny(nn.Module):
+    """
+    Panorama to log range and range-mask logits.
+
+    forward(image (B, 3, H, W) float RGB in 0..1, camera_height_m (B,) float, 0 = unknown) ->
+    log_range (B, H, W), log of metres along the ray; mask_logits (B, K, H, W), logits of
+    P(true range <= T) for T in config.range_masks_m.
+    """
+
+    def __init__(self, config: PanoTinyConfig) -> None:
+        """:raises ValueError: if the size is not 2:1 or no multiple of the total stride."""
+        super().__init__()
+        height, width = config.size_hw
+        if width != 2 * height or height % STRIDE:
+            raise ValueError(f'size must be 2:1 and a multiple of {STRIDE} px, got {height} x {width}')
+        self.config = config
+        self.stem = WrapConv(3, config.stem, stride=2)
+        self.stem_rows = RowBias(config.stem, height // 2)
+        self.stages = nn.ModuleList()
+        before = config.stem
+        for index, (channels, count) in enumerate(zip(config.widths, config.blocks)):
+            self.stages.append(nn.Sequential(
+                WrapConv(before, channels, stride=2), RowBias(channels, height // (4 << index)),
+                *[Residual(channels) for _ in range(count)]))
+            before = channels
+        rows, cols = height // STRIDE, width // STRIDE
+        self.height_in = nn.Linear(2, before)
+        self.attention = nn.ModuleList(
+            SphereAttention(before, config.heads, rows, cols)
+            for _ in range(config.attention_blocks))
+        self.height_out = nn.Sequential(nn.Linear(before, 64), nn.ReLU(), nn.Linear(64, 1))
+        self._build_decoder(before)
+        self.prior = nn.Parameter(row_prior(height))
+
+    def _build_decoder(self, top: int) -> None:
+        config = self.config
+        skips = (config.stem, *config.widths[:3])           # strides 2, 4, 8, 16
+        self.lateral = nn.ModuleList(
+            nn.Conv2d(s, d, 1) for s, d in zip(skips, config.decoder))
+        above = (*config.decoder[1:], top)
+        self.reduce = nn.ModuleList(nn.Conv2d(a, d, 1) for a, d in zip(above, config.decoder))
+        self.smooth = nn.ModuleList(WrapConv(d, d) for d in config.decoder)
+        self.refine = WrapConv(config.decoder[0], config.decoder[0])
+        self.out = nn.Conv2d(config.decoder[0], 4 * (1 + len(config.range_masks_m)), 3)
+
+    def predict(self, image: Tensor, camera_height_m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what forward returns and the estimate of the log camera height (B,)."""
+        x = self.stem_rows(self.stem((image - 0.45) * 4.0))
+        maps = [x]
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        known = (camera_height_m > 0).to(x.dtype)
+        log_height = torch.log(camera_height_m.clamp(0.02, 50.0)) * known
+        rows, cols = x.shape[-2:]
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens = tokens + self.height_in(torch.stack([log_height, known], -1))[:, None]
+        for block in self.attention:
+            tokens = block(tokens)
+        guess = self.height_out(tokens.mean(1))[:, 0]
+        height = guess * (1 - known) + log_height * known
+        maps[-1] = tokens.transpose(1, 2).unflatten(2, (rows, cols))
+        shape, logits = self._decode(maps)
+        limits = np.log([self.config.min_range_m, self.config.max_range_m])
+        log_range = shape.float() + self.prior[None, :, None] + height.float()[:, None, None]
+        return log_range.clamp(*limits), logits, guess
+
+    def _decode(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        x = maps[-1]
+        for index in reversed(range(len(self.lateral))):
+            x = F.interpolate(self.reduce[index](x), scale_factor=2, mode='nearest')
+            x = self.smooth[index](x + self.lateral[index](maps[index]))
+        out = F.pixel_shuffle(self.out(wrap_pad(self.refine(x), 1)), 2)
+        return out[:, 0], out[:, 1:]
+
+    def forward(self, image: Tensor, camera_height_m: Tensor) -> tuple[Tensor, Tensor]:
+        log_range, logits, _ = self.predict(image, camera_height_m)
+        return log_range, logits
+
+
+def row_prior(height: int) -> Tensor:
+    """Return (H,) the log of range / camera height of an open floor below and a room above."""
+    elevation = elevation_from_row(np.arange(height) + 0.5, height)
+    shape = np.clip(1 / np.maximum(np.sin(np.abs(elevation)), 1e-3), *PRIOR_SHAPE_LIMITS)
+    shape = np.where(elevation > 0, np.minimum(shape, 4.0) * 1.5, shape)
+    return torch.from_numpy(np.log(shape)).float()

@@ -1,0 +1,16 @@
+"""The one thing every data set and the simulator yield."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Sample:
+    image: np.ndarray               # (H, W, 3) uint8 RGB
+    range_m: np.ndarray             # (H, W) float32; NaN = unknown, +inf = empty
+    valid: np.ndarray               # (H, W) bool, True where range_m is finite
+    source: str                     # scene kind or data set
+    camera_height_m: float = 0.0    # above the floor; 0 = unknown

@@ -1,0 +1,117 @@
+"""
+Render shards of panoramas with exact range.
+
+Example:
+    python -m training.simulate --assets ASSETS --out shards/train --seed 1 --count 20000
+    python -m training.simulate --sheet shards/train/00000.tar sheet.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from da_ros.errors import DaRosError
+from training.data.shards import ShardError, contact_sheet, read_shard, write_shard
+
+_simulator = None
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--assets', type=Path, help='folder with textures, scenes, panoramas')
+    parser.add_argument('--out', type=Path, help='folder of the shards')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--count', type=int, default=960, help='images in all shards')
+    parser.add_argument('--per-shard', type=int, default=96)
+    parser.add_argument('--size', default='256x512', help='height x width [px]')
+    parser.add_argument('--workers', type=int, default=1, help='processes')
+    parser.add_argument('--only', default='', help='one world, shown as it is')
+    parser.add_argument('--near', type=float, help='mean number of near obstacles per camera')
+    parser.add_argument('--sheet', nargs=2, metavar=('SHARD', 'PNG'),
+                        help='write a contact sheet of a shard and stop')
+    return parser.parse_args(argv)
+
+
+def simulator_of(args: argparse.Namespace):
+    """Return the simulator that the arguments describe."""
+    from training.simulator.generate import MixConfig, Simulator
+
+    try:
+        height, width = (int(n) for n in args.size.split('x'))
+    except ValueError:
+        raise ShardError(f'--size {args.size} is not HEIGHTxWIDTH, e.g. 256x512') from None
+    if width != 2 * height:
+        raise ShardError(f'--size {args.size}: a panorama is twice as wide as high')
+    view = replace(MixConfig().view, size_hw=(height, width))
+    if args.near is not None:
+        view = replace(view, near_things=args.near)
+    return Simulator(args.assets, MixConfig(only=args.only, view=view))
+
+
+def render_shard(job) -> tuple[int, float]:
+    """Render one shard; its content depends on (seed, shard) alone."""
+    args, shard, count = job
+    global _simulator
+    if _simulator is None:
+        cv2.setNumThreads(1)
+        _simulator = simulator_of(args)
+    start = time.perf_counter()
+    samples = _simulator.samples((args.seed, shard), count)
+    write_shard(args.out / f'{shard:05d}.tar', samples, {'seed': args.seed, 'shard': shard})
+    return count, time.perf_counter() - start
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    try:
+        if args.sheet:
+            return write_sheet(Path(args.sheet[0]), Path(args.sheet[1]))
+        if args.assets is None or args.out is None:
+            raise ShardError('--assets and --out are needed; see --help')
+        return run(args)
+    except DaRosError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+
+
+def run(args: argparse.Namespace) -> int:
+    args.out.mkdir(parents=True, exist_ok=True)
+    shards = range(-(-args.count // args.per_shard))
+    jobs = [(args, s, min(args.per_shard, args.count - s * args.per_shard)) for s in shards
+            if not (args.out / f'{s:05d}.tar').exists()]
+    if len(jobs) < len(shards):
+        print(f'{len(shards) - len(jobs)} finished shards are kept')
+    if not jobs:
+        return 0
+    start, images, busy = time.perf_counter(), 0, 0.0
+    with multiprocessing.get_context('spawn').Pool(args.workers) as pool, tqdm(
+            total=sum(j[2] for j in jobs), unit='image') as bar:
+        for count, seconds in pool.imap_unordered(render_shard, jobs):
+            images, busy = images + count, busy + seconds
+            bar.update(count)
+    wall = time.perf_counter() - start
+    print(f'{images} images in {wall:.0f} s: {images / wall:.1f} images/s, '
+          f'{images / busy:.1f} images/s per process')
+    return 0
+
+
+def write_sheet(shard: Path, picture: Path, count: int = 24) -> int:
+    samples = [s for s, _ in zip(read_shard(shard), range(count))]
+    sheet = np.ascontiguousarray(contact_sheet(samples)[..., ::-1])
+    cv2.imwrite(str(picture), sheet)
+    print(picture)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""From a seed to samples: the mixture of scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from training.sample import Sample
+from training.simulator.furniture import ObjectLibrary
+from training.simulator.halls import make_hall
+from training.simulator.rooms import make_home
+from training.simulator.scene import Scene
+from training.simulator.streets import OPEN_SKIES, make_outdoor
+from training.simulator.textures import SimulatorError, TextureStore, load_texture_folder
+from training.simulator.views import ViewConfig, take_pictures
+from training.simulator.worlds import HELD_OUT_WORLD, WORLDS, WorldLibrary, make_world
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """Shares of scene kinds; `only` replaces the mixture by one world shown as it is."""
+
+    shares: tuple[tuple[str, float], ...] = (
+        ('home', 0.36), ('hall', 0.22), ('outdoor', 0.16), ('aws_small_house', 0.09),
+        ('aws_hospital_f1', 0.08), ('aws_racetrack', 0.035), ('gz_street', 0.055))
+    only: str = ''
+    views_per_scene: int = 3
+    view: ViewConfig = field(default_factory=ViewConfig)
+
+
+class Simulator:
+    """Scenes of an asset folder with `textures`, `scenes` and `panoramas` in it."""
+
+    def __init__(self, assets: str | Path, mix: MixConfig | None = None) -> None:
+        """:raises SimulatorError: if the folder lacks textures, objects or worlds."""
+        assets = Path(assets)
+        self.mix = mix or MixConfig()
+        known = {'home', 'hall', 'outdoor', HELD_OUT_WORLD, *WORLDS}
+        unknown = {k for k, _ in self.mix.shares} | ({self.mix.only} - {''})
+        if unknown - known:
+            raise SimulatorError(f'unknown scene kinds {sorted(unknown - known)}; '
+                                 f'choose from {sorted(known)}')
+        if HELD_OUT_WORLD in dict(self.mix.shares):
+            raise SimulatorError(f'{HELD_OUT_WORLD} is held out of the mixture; use --only')
+        self._store = TextureStore()
+        load_texture_folder(self._store, assets / 'textures')
+        self._objects = ObjectLibrary(assets / 'scenes', self._store)
+        self._worlds = WorldLibrary(assets / 'scenes', self._store)
+        self._skies = load_skies(assets / 'panoramas')
+
+    def samples(self, seed: tuple[int, ...], count: int) -> Iterator[Sample]:
+        """Yield `count` samples that depend on the seed, the assets and the mixture alone."""
+        rng = np.random.default_rng(seed)
+        done = 0
+        while done < count:
+            scene = self._scene(rng)
+            wanted = min(self.mix.views_per_scene, count - done)
+            for image, range_m, height in take_pictures(
+                    rng, scene, self._objects, wanted, self.mix.view):
+                yield Sample(image, range_m, np.isfinite(range_m), scene.kind, height)
+                done += 1
+
+    def _scene(self, rng: np.random.Generator) -> Scene:
+        scene = Scene(self._store)
+        kinds, shares = zip(*self.mix.shares)
+        kind = self.mix.only or str(rng.choice(kinds, p=np.array(shares) / sum(shares)))
+        if kind == 'home':
+            make_home(rng, scene, self._objects)
+        elif kind == 'hall':
+            make_hall(rng, scene, self._objects)
+        elif kind == 'outdoor':
+            make_outdoor(rng, scene, self._objects, self._skies)
+        else:
+            make_world(rng, scene, self._worlds, kind, self._skies, vary=not self.mix.only)
+        return scene
+
+
+def load_skies(folder: Path) -> list[tuple[np.ndarray, float]]:
+    """Return the CC0 panoramas of :data:`OPEN_SKIES`: (256, 512, 3) uint8 RGB, lowest elevation."""
+    skies = []
+    for name, lift in OPEN_SKIES.items():
+        image = cv2.imread(str(folder / f'{name}.jpg'))
+        if image is not None:
+            small = cv2.resize(image, (512, 256), interpolation=cv2.INTER_AREA)
+            skies.append((np.ascontiguousarray(small[..., ::-1]), lift))
+    return skies

@@ -1,0 +1,88 @@
+"""
+Triangles of simple solids, with texture coordinates in metres.
+
+Every function returns (corners, uv): (M, 3, 3) float32 in metres, z up, standing on z = 0 and
+centred in x and y unless said otherwise, and (M, 3, 2) float32 in metres along the surface.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+Shape = tuple[np.ndarray, np.ndarray]
+
+
+def quad(origin, along_u, along_v) -> Shape:
+    """Return a parallelogram from one corner and its two edge vectors [m]."""
+    origin, u, v = (np.asarray(a, np.float32) for a in (origin, along_u, along_v))
+    p = np.stack([origin, origin + u, origin + u + v, origin + v])
+    lu, lv = np.linalg.norm(u), np.linalg.norm(v)
+    t = np.array([[0, 0], [lu, 0], [lu, lv], [0, lv]], np.float32)
+    index = np.array([[0, 1, 2], [0, 2, 3]])
+    return p[index], t[index]
+
+
+def merge(*shapes: Shape) -> Shape:
+    """Return all the triangles of several shapes."""
+    return (np.concatenate([s[0] for s in shapes]), np.concatenate([s[1] for s in shapes]))
+
+
+def box(size_x: float, size_y: float, size_z: float, bottom: float = 0.0) -> Shape:
+    """Return a box whose lower face lies at z = bottom."""
+    x, y, z = size_x / 2, size_y / 2, size_z
+    sides = [
+        quad((-x, -y, 0), (2 * x, 0, 0), (0, 0, z)), quad((x, -y, 0), (0, 2 * y, 0), (0, 0, z)),
+        quad((x, y, 0), (-2 * x, 0, 0), (0, 0, z)), quad((-x, y, 0), (0, -2 * y, 0), (0, 0, z)),
+        quad((-x, -y, z), (2 * x, 0, 0), (0, 2 * y, 0)),
+        quad((-x, y, 0), (2 * x, 0, 0), (0, -2 * y, 0))]
+    return moved(merge(*sides), z=bottom)
+
+
+def lathe(radii, heights, sides: int = 14) -> Shape:
+    """Return a body of revolution about z through the points (radius, height), bottom to top."""
+    radii, heights = np.asarray(radii, np.float32), np.asarray(heights, np.float32)
+    angle = np.linspace(0, 2 * np.pi, sides + 1)
+    ring = np.stack([np.cos(angle), np.sin(angle)], -1).astype(np.float32)
+    p = np.concatenate([radii[:, None, None] * ring[None],
+                        np.broadcast_to(heights[:, None, None], (len(radii), sides + 1, 1))], -1)
+    along = np.concatenate([[0], np.cumsum(np.hypot(np.diff(radii), np.diff(heights)))])
+    t = np.stack(np.broadcast_arrays(angle[None] * max(radii.max(), 1e-3), along[:, None]), -1)
+    a, b = np.meshgrid(np.arange(len(radii) - 1), np.arange(sides), indexing='ij')
+    a, b = a.ravel(), b.ravel()
+    index = [np.stack([(a, b), (a, b + 1), (a + 1, b + 1)]).transpose(2, 0, 1),
+             np.stack([(a, b), (a + 1, b + 1), (a + 1, b)]).transpose(2, 0, 1)]
+    index = np.concatenate(index)
+    return (p[index[..., 0], index[..., 1]].astype(np.float32),
+            t[index[..., 0], index[..., 1]].astype(np.float32))
+
+
+def cylinder(radius: float, height: float, sides: int = 14) -> Shape:
+    """Return a closed cylinder."""
+    return lathe([0, radius, radius, 0], [0, 0, height, height], sides)
+
+
+def ellipsoid(radius_x: float, radius_y: float, radius_z: float) -> Shape:
+    """Return an ellipsoid standing on z = 0."""
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 8)
+    corners, uv = lathe(np.cos(angle), np.sin(angle) + 1)
+    return (corners * np.array([radius_x, radius_y, radius_z], np.float32),
+            uv * np.float32(max(radius_x, radius_z)))
+
+
+def grid(height_of, x0: float, y0: float, x1: float, y1: float, cells: int) -> Shape:
+    """Return a terrain; `height_of(x, y)` gives z [m] for arrays of positions."""
+    x, y = np.meshgrid(np.linspace(x0, x1, cells + 1), np.linspace(y0, y1, cells + 1))
+    p = np.stack([x, y, height_of(x, y)], -1).astype(np.float32)
+    a, b, c, d = p[:-1, :-1], p[:-1, 1:], p[1:, 1:], p[1:, :-1]
+    corners = np.concatenate([np.stack([a, b, c], 2).reshape(-1, 3, 3),
+                              np.stack([a, c, d], 2).reshape(-1, 3, 3)])
+    return corners, np.ascontiguousarray(corners[..., :2])
+
+
+def moved(shape: Shape, x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0,
+          scale=1.0) -> Shape:
+    """Return the shape scaled, turned about z [rad], then shifted [m]."""
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32)
+    corners = (shape[0] * np.asarray(scale, np.float32)) @ turn.T
+    return corners + np.array([x, y, z], np.float32), shape[1]

@@ -1,0 +1,130 @@
+"""Cameras in a scene, near obstacles around them, and the sensor that takes the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from da_ros.sphere import erp_rays, rotation_from_rpy
+from training.simulator.furniture import NEAR, ObjectLibrary
+from training.simulator.render import render
+from training.simulator.scene import Light, Scene
+
+PROBE_HW = (32, 64)
+MIN_CLEARANCE_M = 0.15
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    size_hw: tuple[int, int] = (256, 512)
+    min_height_m: float = 0.15
+    max_height_m: float = 2.0
+    tilted: float = 0.25            # share of views that are not quite level
+    tilt_rad: float = 0.02          # standard deviation of roll and pitch of those
+    near_things: float = 2.2        # mean number of near obstacles per camera
+
+
+def random_camera(rng, scene: Scene, config: ViewConfig, tries: int = 40):
+    """
+    Return a free position above a floor, or None.
+
+    :return: (position (3,) m, camera height above the floor under it [m])
+    """
+    areas = np.array([(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in scene.regions])
+    probe = erp_rays(*PROBE_HW).reshape(-1, 3)
+    level = np.abs(probe[:, 2]) < 0.9
+    for _ in range(tries):
+        x0, y0, x1, y1 = scene.regions[rng.choice(len(areas), p=areas / areas.sum())]
+        height = float(np.exp(rng.uniform(np.log(config.min_height_m),
+                                          np.log(config.max_height_m))))
+        position = np.array([rng.uniform(x0, x1), rng.uniform(y0, y1), height])
+        range_m, _, _ = scene.cast(position, probe)
+        axes, _, _ = scene.cast(position, np.array([[0, 0, -1], [0, 0, 1]]))
+        floor = position[2] - axes[0]
+        if not np.isfinite(axes[0]) or abs(floor) > 0.25:
+            continue
+        position[2] += floor            # stand on the floor found
+        if range_m[level].min() < MIN_CLEARANCE_M or np.median(range_m[level]) < 0.6:
+            continue
+        seen = np.isfinite(range_m)
+        if scene.indoor and (not np.isfinite(axes[1]) or seen.mean() < 0.9):
+            continue
+        return position, height
+    return None
+
+
+def scatter_near(rng, scene: Scene, cameras, library: ObjectLibrary, mean: float) -> None:
+    """Stand large and thin obstacles 0.3 to 3 m from each camera, never around one."""
+    names = library.names(0.3, 2.6)
+    for position, _ in cameras:
+        for _ in range(int(rng.poisson(mean * rng.choice([0, 1, 2], p=[0.25, 0.5, 0.25])))):
+            thing = (library.thing(rng, str(rng.choice(names))) if names and rng.uniform() < 0.2
+                     else NEAR[rng.integers(len(NEAR))](rng, scene.store))
+            gap = float(np.exp(rng.uniform(np.log(0.3), np.log(3.0))))
+            angle, yaw = rng.uniform(-np.pi, np.pi, 2)
+            if rng.uniform() < 0.5:
+                yaw = angle + np.pi     # faces the camera
+            reach = _reach(thing.size, angle - yaw)
+            x = position[0] + np.cos(angle) * (gap + reach)
+            y = position[1] + np.sin(angle) * (gap + reach)
+            if all(_clear(thing.size, p[0] - x, p[1] - y, yaw) for p, _ in cameras):
+                thing.place(scene, x, y, yaw)
+
+
+def _reach(size, angle: float) -> float:
+    """Return the half width of a rectangle along a direction in its own frame."""
+    cos, sin = abs(np.cos(angle)), abs(np.sin(angle))
+    return min(size[0] / 2 / max(cos, 1e-6), size[1] / 2 / max(sin, 1e-6))
+
+
+def _clear(size, dx: float, dy: float, yaw: float) -> bool:
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    x, y = abs(cos * dx + sin * dy), abs(-sin * dx + cos * dy)
+    return np.hypot(max(x - size[0] / 2, 0), max(y - size[1] / 2, 0)) > MIN_CLEARANCE_M + 0.1
+
+
+def take_pictures(rng, scene: Scene, library: ObjectLibrary, count: int, config: ViewConfig):
+    """
+    Yield (image (H, W, 3) uint8 RGB, range_m (H, W) float32, camera height [m]) of a scene.
+
+    Fewer than `count` come when the scene has no free place.
+    """
+    cameras = [c for c in (random_camera(rng, scene, config) for _ in range(count)) if c]
+    scatter_near(rng, scene, cameras, library, config.near_things)
+    lamps = scene.lights
+    for position, height in cameras:
+        scene.lights = _nearest(lamps, position, 3)
+        rotation = None
+        if rng.uniform() < config.tilted:
+            rotation = rotation_from_rpy(*rng.normal(0, config.tilt_rad, 2), 0.0)
+        radiance, range_m = render(scene, position, config.size_hw, rng, rotation)
+        if range_m.min() > 0.05:
+            yield develop(rng, radiance), range_m, height
+    scene.lights = lamps
+
+
+def _nearest(lamps: list[Light], position, count: int) -> list[Light]:
+    order = sorted(lamps, key=lambda lamp: float(
+        np.linalg.norm(np.asarray(lamp.position) - position)))
+    return [replace(lamp) for lamp in order[:count]]
+
+
+def develop(rng, radiance: np.ndarray) -> np.ndarray:
+    """
+    Return the picture a camera would deliver: exposure, colour cast, curve and noise.
+
+    :param radiance: (H, W, 3) linear
+    :return: (H, W, 3) uint8 RGB
+    """
+    luminance = radiance.mean(-1)
+    middle = np.percentile(luminance, 60) + 1e-4
+    linear = radiance * (rng.uniform(0.12, 0.4) / middle)
+    linear = linear * np.exp(rng.normal(0, 0.08, 3)).astype(np.float32)
+    knee = rng.uniform(0.6, 3.0)        # extended Reinhard; white point = knee
+    linear = linear * (1 + linear / knee ** 2) / (1 + linear * rng.uniform(0.2, 1.0))
+    encoded = np.clip(linear, 0, 1) ** (1 / rng.uniform(1.9, 2.4))
+    noise = rng.uniform(0, 0.02) * (rng.uniform() < 0.6)
+    if noise:
+        encoded = encoded + rng.normal(0, noise, encoded.shape).astype(np.float32)
+    return (np.clip(encoded, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -48,16 +47,27 @@ class RangeEstimator:
         self.span_deg = elevation_span_deg
         self.rule = rule or RangeRule()
         self.refused: list[str] = []      # why runtimes earlier in the order were not taken
-        self._backend, self.report = self._open(backend, threads)
+        self._threads = threads
+        self._attempts = _attempts(backend, self.bundle.precision)
+        self._backend, self.report = self._open_next()
 
-    def _open(self, name: str, threads: int) -> tuple[Backend, gate.GateReport]:
-        for candidate, variant in _attempts(name, self.bundle.precision):
+    def _open_next(self) -> tuple[Backend, gate.GateReport]:
+        while self._attempts:
+            candidate, variant = self._attempts.pop(0)
             try:
-                backend = open_backend(candidate, self.bundle, variant, threads)
+                backend = open_backend(candidate, self.bundle, variant, self._threads)
                 return backend, gate.check(backend, self.bundle)
             except BackendError as error:
                 self.refused.append(str(error))
         raise BackendError(f'no inference runtime works: {"; ".join(self.refused)}')
+
+    def fall_back(self) -> None:
+        """
+        Replace a runtime that failed by the next one of the declared order.
+
+        :raises BackendError: if none is left; the failed one stays in place
+        """
+        self._backend, self.report = self._open_next()
 
     @property
     def backend(self) -> str:
@@ -103,8 +113,11 @@ class RangeEstimator:
         :raises ValueError: wrong type or shape, naming it
         :raises BackendError: if the runtime fails, is cancelled, or gives a non-finite range
         """
+        return self.infer(self.network_image(image))
+
+    def infer(self, net_image: NDArray[np.uint8]) -> RangeMap:
+        """Estimate from what `network_image` returned; otherwise as `predict`."""
         rule, mask_m, limit_m = self._rule, self._mask_m, self._limit_m
-        net_image = self.network_image(image)
         outputs = self._backend.run(
             feeds_for(self.bundle, net_image, rule.camera_height_m), mask_m)
         range_m = self._metres(outputs['range_m'])
@@ -225,7 +238,7 @@ def pad_to_full_sphere(image: NDArray[np.uint8], min_deg: float,
                                          cv2.BORDER_REPLICATE)[:full], np.uint8)
 
 
-def _attempts(name: str, precision: str) -> Sequence[tuple[str, str]]:
+def _attempts(name: str, precision: str) -> list[tuple[str, str]]:
     names = list(BACKENDS) if name == 'auto' else [name]
     attempts = []
     for candidate in names:

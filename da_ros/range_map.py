@@ -88,3 +88,20 @@ def resample_nearest(range_m: NDArray[np.float32], height: int, width: int) -> N
     rows = ((np.arange(height) + 0.5) * range_m.shape[0] / height).astype(np.intp)
     cols = ((np.arange(width) + 0.5) * range_m.shape[1] / width).astype(np.intp)
     return np.take(np.take(range_m, rows, axis=0), cols, axis=1)
+
+
+def seam_ratio(range_m: NDArray[np.float32]) -> float:
+    """
+    Return how much larger the step across the seam is than between other columns.
+
+    :param range_m: (height, width); only finite positive neighbours count
+    :return: mean |log step| at the seam over the mean elsewhere; 1 = invisible, NaN = no data
+    """
+    usable = np.isfinite(range_m) & (range_m > 0)
+    log_range = np.log(np.where(usable, range_m, np.float32(np.nan)))
+    steps = np.abs(log_range - np.roll(log_range, 1, axis=1))
+    seam, other = steps[:, 0], steps[:, 1:]
+    seam, other = seam[np.isfinite(seam)], other[np.isfinite(other)]
+    if not len(seam) or not other.size or other.mean() == 0:
+        return float('nan')
+    return float(seam.mean() / other.mean())

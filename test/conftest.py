@@ -1,5 +1,6 @@
 """Tiny bundles with real ONNX graphs whose outputs a test can paint pixel by pixel."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,15 @@ def painted(range_m: np.ndarray, probability: np.ndarray | float = 1.0) -> np.nd
 
 
 def write_stand_in_bundle(folder: Path, size_hw=(32, 64), masks=(10.0, 20.0, 50.0, 100.0),
-                          separate_heads=False, uses_camera_height=False,
+                          separate_heads=False, uses_camera_height=False, work=0,
                           **changes) -> Bundle:
-    """Write a bundle of the stand-in network: range = 0.4 m * blue (+ height), mask = green."""
+    """
+    Write a bundle of the stand-in network: range = 0.4 m * blue (+ height), mask = green.
+
+    `work` adds that many large matrix products (some 20 ms each) that change nothing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    graphs = _write_graphs(folder, size_hw, masks, separate_heads, uses_camera_height)
+    graphs = _write_graphs(folder, size_hw, masks, separate_heads, uses_camera_height, work)
     rng = np.random.default_rng(0)
     image = rng.integers(1, 256, (*size_hw, 3), dtype=np.uint8)
     (folder / 'self_check').mkdir(exist_ok=True)
@@ -47,7 +52,7 @@ def write_stand_in_bundle(folder: Path, size_hw=(32, 64), masks=(10.0, 20.0, 50.
     return load_bundle(folder)
 
 
-def _write_graphs(folder, size_hw, masks, separate_heads, uses_camera_height):
+def _write_graphs(folder, size_hw, masks, separate_heads, uses_camera_height, work):
     from onnx import checker, helper, numpy_helper, save, TensorProto
     float32, count = TensorProto.FLOAT, len(masks)
 
@@ -71,11 +76,26 @@ def _write_graphs(folder, size_hw, masks, separate_heads, uses_camera_height):
              helper.make_node('Mul', ['blue_plane', 'scale'], ['range']),
              helper.make_node('Gather', ['pixels', 'green'], ['green_plane'], axis=2),
              helper.make_node('Mul', ['green_plane', 'level'], ['features_0'])]
+    for number in range(work):      # 2.1 GFLOP each; the product of zeros is added to the range
+        matrix = nodes[-1].output[0] if number else 'zeros'
+        nodes.append(helper.make_node('MatMul', [matrix, 'ones'], [f'work_{number}']))
+    if work:
+        constants += [constant('nought', np.float32(0)), constant('side', np.int64([1024, 1024])),
+                      constant('ones', np.eye(1024, dtype=np.float32)),
+                      constant('axes', np.int64([0, 1]))]
+        spread = [helper.make_node('ReduceMax', ['range', 'axes'], ['peak'], keepdims=0),
+                  helper.make_node('Mul', ['peak', 'nought'], ['zero']),
+                  helper.make_node('Expand', ['zero', 'side'], ['zeros'])]
+        nodes[3:3] = spread
+        nodes += [helper.make_node('ReduceMax', [nodes[-1].output[0], 'axes'], ['nothing'],
+                                   keepdims=0),
+                  helper.make_node('Add', ['range', 'nothing'], ['range_after_work'])]
+    final = 'range_after_work' if work else 'range'
     if uses_camera_height:
         inputs.append(helper.make_tensor_value_info('camera_height_m', float32, [1]))
-        nodes.append(helper.make_node('Add', ['range', 'camera_height_m'], ['range_m']))
+        nodes.append(helper.make_node('Add', [final, 'camera_height_m'], ['range_m']))
     else:
-        nodes.append(helper.make_node('Identity', ['range'], ['range_m']))
+        nodes.append(helper.make_node('Identity', [final], ['range_m']))
     head = [helper.make_node('Unsqueeze', ['features_0', 'axis'], ['plane']),
             helper.make_node('Tile', ['plane', 'copies'], ['range_mask_probability'])]
     features = helper.make_tensor_value_info('features_0', float32, list(size_hw))
@@ -95,6 +115,12 @@ def _write_graphs(folder, size_hw, masks, separate_heads, uses_camera_height):
         model([helper.make_node('Unsqueeze', ['features_0', 'axis'], ['range_mask_probability'])],
               [features], [one], [constants[4]], graphs[threshold])
     return graphs
+
+
+def pytest_configure(config):
+    """Keep the DDS traffic of this run on this host and away from other runs."""
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))
 
 
 @pytest.fixture

@@ -1,0 +1,334 @@
+"""The lifecycle node `pano_depth`: camera messages in, range messages out."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from da_ros import parameters
+from da_ros.backends.base import BackendError
+from da_ros.config import Config, ConfigError
+from da_ros.conversions import image_from_compressed_msg, image_from_msg, stamp_ns
+from da_ros.diagnostics import diagnostic_msg, Statistics
+from da_ros.errors import DaRosError
+from da_ros.estimator import RangeEstimator
+from da_ros.outputs import check_depth_encoding, Outputs
+from da_ros.range_map import RangeMap, seam_ratio
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:                                     # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+NEWEST_BEST_EFFORT = QoSProfile(
+    depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
+REPEAT_COMPLAINT_S = 30.0
+
+
+class PanoDepthNode(LifecycleNode):
+    """
+    Turns panoramas into range messages; one worker thread infers, the executor stays free.
+
+    The subscription hands the newest frame to the worker through one slot; a frame that is
+    replaced there is dropped and counted. Every frame is published under one configuration.
+    """
+
+    def __init__(self, **kwargs):
+        """Declare parameters and start diagnostics; with `autostart`, configure and activate."""
+        super().__init__('pano_depth', **kwargs)
+        self._config, self._startup_errors = parameters.declare(self)
+        self._estimator: RangeEstimator | None = None
+        self._outputs: Outputs | None = None
+        self._worker: _Worker | None = None
+        self._subscription = None
+        self._failure = ''
+        self._statistics = Statistics()
+        self._last_map: RangeMap | None = None
+        self._complaints: dict[str, float] = {}
+        self._seen_by_diagnostics = (0, 0)        # frames received, frames gone wrong
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # Steady, because a simulated clock may never tick.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._on_diagnostics, clock=steady)
+        if self._config.input.autostart:
+            self._autostart = self.create_timer(0.0, self._on_autostart, clock=steady)
+
+    # ---- lifecycle ----
+
+    def _on_autostart(self) -> None:
+        self._autostart.cancel()
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the bundle and prove a runtime; on any error stay unconfigured and say why."""
+        self._failure = ''
+        try:
+            if self._startup_errors:
+                raise ConfigError('; '.join(self._startup_errors.values()))
+            self._estimator = self._load(self._config)
+        except (DaRosError, ConfigError) as error:
+            self._failure = str(error)
+            self.get_logger().error(f'cannot configure: {error}')
+            return TransitionCallbackReturn.FAILURE
+        self._outputs = Outputs(self)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the camera and start the worker."""
+        assert self._outputs and self._estimator
+        self._statistics = Statistics()
+        self._worker = _Worker(self._process)
+        compressed = self._config.input.image_transport == 'compressed'
+        self._subscription = self.create_subscription(
+            CompressedImage if compressed else Image,
+            'image/compressed' if compressed else 'image',
+            self._on_image, NEWEST_BEST_EFFORT,
+            event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop the worker after its frame and unsubscribe."""
+        self._stop_worker()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unload the bundle."""
+        self._unload()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop at once and unload."""
+        self.close()
+        self._unload()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Stop the worker even in the middle of a frame."""
+        if self._estimator and self._worker:
+            self._estimator.cancel()
+        self._stop_worker()
+
+    def _load(self, config: Config) -> RangeEstimator:
+        chosen, erp = config.estimator, config.erp
+        estimator = RangeEstimator(
+            chosen.model or None, chosen.backend, chosen.threads, config.rule,
+            (erp.elevation_min_deg, erp.elevation_max_deg))
+        if estimator.bundle.kind != 'metric':
+            raise ConfigError(
+                f'bundle {estimator.bundle.name!r} is {estimator.bundle.kind}: it gives no '
+                'metres, and no scale source is configured; use a metric bundle')
+        check_depth_encoding(config, estimator.limit_m)
+        for reason in estimator.refused:
+            self.get_logger().warning(f'backend not taken: {reason}')
+        self.get_logger().info(
+            f'bundle {estimator.bundle.name!r} runs on {estimator.backend} '
+            f'({estimator.report}), limit {estimator.limit_m:g} m')
+        return estimator
+
+    def _stop_worker(self) -> None:
+        if self._subscription is not None:
+            self.destroy_subscription(self._subscription)
+            self._subscription = None
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    def _unload(self) -> None:
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._outputs = self._estimator = self._last_map = None
+
+    # ---- parameters ----
+
+    def _on_parameters(self, changed: list) -> SetParametersResult:
+        """Check the whole set against itself and the loaded bundle, then take it at once."""
+        try:
+            config = parameters.with_changes(self._config, changed, self._estimator is not None)
+            if self._estimator is not None:
+                _, limit_m = self._estimator.resolve(config.rule)
+                check_depth_encoding(config, limit_m)
+        except (ConfigError, DaRosError) as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        for name in (*(parameter.name for parameter in changed), parameters.WHOLE_SET):
+            self._startup_errors.pop(name, None)
+        self._config = config
+        return SetParametersResult(successful=True)
+
+    # ---- frames ----
+
+    def _on_image(self, msg) -> None:
+        self._statistics.received += 1
+        if self._worker is not None and self._worker.submit(msg):
+            self._statistics.dropped += 1
+
+    def _on_lost(self, event) -> None:
+        self._statistics.lost += event.total_count_change
+
+    def _process(self, msg) -> None:
+        """Serve one frame; whatever is wrong with it, the next one is served."""
+        assert self._outputs and self._estimator
+        topics = self._outputs.wanted()
+        if not topics:
+            return
+        try:
+            with self._statistics.timed('total'):
+                self._serve(msg, topics, self._config)
+        except BackendError as error:
+            self._on_backend_error(error)
+        except (DaRosError, ValueError) as error:
+            self._statistics.refused += 1
+            self._complain(f'frame refused: {error}')
+        except Exception as error:
+            if not self.context.ok():
+                return
+            self._statistics.failed += 1
+            self._complain(f'frame failed: {type(error).__name__}: {error}')
+
+    def _serve(self, msg, topics: frozenset[str], config: Config) -> None:
+        assert self._outputs and self._estimator
+        statistics, estimator = self._statistics, self._estimator
+        stamp = stamp_ns(msg, config.input.stamp_offset_s)
+        with statistics.timed('convert'):
+            image = (image_from_msg(msg) if isinstance(msg, Image)
+                     else image_from_compressed_msg(msg))
+            net_image = estimator.network_image(image)
+        with statistics.timed('inference'):
+            if estimator.rule is not config.rule:
+                estimator.rule = config.rule
+            range_map = estimator.infer(net_image)
+        with statistics.timed('messages'):
+            self._outputs.publish(topics, range_map, config, stamp, msg.header.frame_id,
+                                  (image.shape[0], image.shape[1]))
+        self._last_map = range_map
+        statistics.published += 1
+        statistics.unknown_share = range_map.disagreements / range_map.range_m.size
+        statistics.age_s.append(self.get_clock().now().nanoseconds * 1e-9 - stamp * 1e-9)
+        statistics.finished.append(time.perf_counter())
+
+    def _on_backend_error(self, error: BackendError) -> None:
+        assert self._estimator
+        self._statistics.failed += 1
+        if self._worker is None or self._worker.stopping or not self.context.ok():
+            return
+        self._complain(f'inference failed: {error}')
+        try:
+            self._estimator.fall_back()
+        except BackendError as none_left:
+            self._complain(f'every frame is lost until the node is restarted: {none_left}')
+            return
+        self.get_logger().error(f'now running on {self._estimator.backend} instead')
+
+    def _complain(self, text: str) -> None:
+        """Log an error at once, but the same text not again within 30 s."""
+        self._statistics.last_error = text
+        now = time.monotonic()
+        if now - self._complaints.get(text, -REPEAT_COMPLAINT_S) >= REPEAT_COMPLAINT_S:
+            if len(self._complaints) > 100:
+                self._complaints.clear()
+            self._complaints[text] = now
+            topic = self._subscription.topic_name if self._subscription is not None else 'image'
+            self.get_logger().error(f'{topic}: {text}')
+
+    # ---- diagnostics ----
+
+    def _on_diagnostics(self) -> None:
+        level, message = self._summary()
+        values = self._statistics.values()
+        estimator, last_map = self._estimator, self._last_map
+        if estimator is not None:
+            values |= {'bundle': estimator.bundle.name, 'backend': estimator.backend,
+                       'self-check': str(estimator.report),
+                       'limit': f'{estimator.limit_m:g} m',
+                       'scale': 'metric bundle, no monitor'}
+        if last_map is not None:
+            values['seam step over other steps'] = f'{seam_ratio(last_map.range_m):.2f}'
+        self._diagnostics.publish(diagnostic_msg(
+            self.get_clock().now().to_msg(), self.get_fully_qualified_name(), level, message,
+            values))
+
+    def _summary(self) -> tuple[str, str]:
+        if self._failure:
+            return 'error', self._failure
+        if self._subscription is None or self._outputs is None or self._estimator is None:
+            return 'ok', 'not active'
+        if not self._outputs.wanted():
+            return 'ok', 'idle: no subscriber'
+        statistics, before = self._statistics, self._seen_by_diagnostics
+        now = self._seen_by_diagnostics = (
+            statistics.received, statistics.refused + statistics.failed)
+        if now[1] > before[1]:
+            return 'error', statistics.last_error
+        if now[0] == before[0]:
+            return 'warn', f'no image on {self._subscription.topic_name}'
+        return 'ok', f'{statistics.rate_hz():.1f} Hz on {self._estimator.backend}'
+
+
+class _Worker:
+    """One thread and one slot: the newest frame waits there, an older one is pushed out."""
+
+    def __init__(self, process):
+        self._process = process
+        self._slot = None
+        self._news = threading.Condition()
+        self.stopping = False
+        self._thread = threading.Thread(target=self._run, name='pano_depth', daemon=True)
+        self._thread.start()
+
+    def submit(self, msg) -> bool:
+        """Hand over a frame; return True if that pushed out one that had not begun."""
+        with self._news:
+            pushed_out, self._slot = self._slot is not None, msg
+            self._news.notify()
+        return pushed_out
+
+    def stop(self) -> None:
+        """Finish the frame in progress and end."""
+        with self._news:
+            self.stopping, self._slot = True, None
+            self._news.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._slot is not None or self.stopping)
+                if self.stopping:
+                    return
+                msg, self._slot = self._slot, None
+            self._process(msg)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node until SIGINT or SIGTERM; exits 0 within two seconds of either."""
+    # rclpy ends the spin by itself; Python's own handler would raise inside a callback.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    rclpy.init(args=args)
+    node = PanoDepthNode()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+    finally:
+        node.close()
+        executor.shutdown()
+        rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,199 @@
+"""A real node process and a real DDS peer for tests; import it after an importorskip of rclpy."""
+
+from __future__ import annotations
+
+from array import array
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+
+from lifecycle_msgs.srv import ChangeState, GetState
+import numpy as np
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+DEADLINE_S = 30.0
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a node process: this host only, importable from a checkout."""
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = [root, os.environ.get('PYTHONPATH', '')]
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join(p for p in paths if p),
+            'PYTHONUNBUFFERED': '1'}
+
+
+class NodeProcess:
+    """`pano_depth` in its own process; its log is kept for assertions."""
+
+    def __init__(self, log: Path, namespace: str = '/', **parameters):
+        arguments = ['-r', f'__ns:={namespace}']
+        for name, value in parameters.items():
+            arguments += ['-p', f'{name}:={_yaml(value)}']
+        self._log = log
+        with log.open('w') as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, '-m', 'da_ros.node', '--ros-args', *arguments],
+                stdout=stream, stderr=subprocess.STDOUT, env=environment())
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def wait_for_log(self, text: str, timeout_s: float = DEADLINE_S) -> None:
+        wait_until(lambda: text in self.log, f'log has {text!r}', timeout_s, lambda: self.log)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> tuple[int, float]:
+        """Send a signal; return exit code and seconds until the end."""
+        start = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            code = self.process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        return code, time.monotonic() - start
+
+
+class Peer:
+    """A camera and a receiver in this process."""
+
+    def __init__(self, namespace: str = '/'):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node('test_peer', context=self.context, namespace=namespace)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.received: dict[str, list] = {}
+        self._publishers: dict[str, object] = {}
+        self._subscriptions: dict[str, object] = {}
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def subscribe(self, kind, topic: str) -> list:
+        messages = self.received.setdefault(topic, [])
+        if topic not in self._subscriptions:
+            self._subscriptions[topic] = self.node.create_subscription(
+                kind, topic, messages.append, 10)
+            if not topic.startswith('/'):
+                self.until(lambda: self.node.count_publishers(topic) > 0, f'{topic} is published')
+        return messages
+
+    def unsubscribe(self, topic: str) -> None:
+        self.node.destroy_subscription(self._subscriptions.pop(topic))
+        self.received.pop(topic)
+
+    def publish(self, msg, topic: str = 'image') -> None:
+        """Publish once; the first time, wait until both ends of the topic know each other."""
+        if topic not in self._publishers:
+            publisher = self.node.create_publisher(
+                type(msg), topic, QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE))
+            self._publishers[topic] = publisher
+            self.until(lambda: publisher.get_subscription_count() > 0, f'{topic} is subscribed')
+            self.spin(0.5)
+        self._publishers[topic].publish(msg)
+
+    def publish_until(self, msg, condition, what: str, topic: str = 'image') -> None:
+        """Publish again every second until the condition holds: best effort may lose a frame."""
+        end = time.monotonic() + DEADLINE_S
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError(f'{what}: not within {DEADLINE_S:g} s')
+            self.publish(msg, topic)
+            pause = time.monotonic() + 1
+            while not condition() and time.monotonic() < pause:
+                self.executor.spin_once(timeout_sec=0.02)
+
+    def until(self, condition, what: str, timeout_s: float = DEADLINE_S) -> None:
+        wait_until(condition, what, timeout_s,
+                   spin=lambda: self.executor.spin_once(timeout_sec=0.02))
+
+    def spin(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def call(self, kind, name: str, request):
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready, f'service {name}')
+        future = client.call_async(request)
+        self.until(future.done, f'answer of {name}')
+        self.node.destroy_client(client)
+        return future.result()
+
+    def set_parameters(self, **values):
+        """Set parameters as one set; return the result with its reason."""
+        request = SetParametersAtomically.Request(parameters=[
+            Parameter(name=name.replace('__', '.'), value=_value(value))
+            for name, value in values.items()])
+        return self.call(SetParametersAtomically, 'pano_depth/set_parameters_atomically',
+                         request).result
+
+    def describe(self, *names: str) -> list:
+        return self.call(DescribeParameters, 'pano_depth/describe_parameters',
+                         DescribeParameters.Request(names=list(names))).descriptors
+
+    def change_state(self, transition: int) -> bool:
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return self.call(ChangeState, 'pano_depth/change_state', request).success
+
+    def state(self) -> str:
+        return self.call(GetState, 'pano_depth/get_state', GetState.Request()
+                         ).current_state.label
+
+    def wait_for_state(self, label: str) -> None:
+        wait_until(lambda: self.state() == label, f'state {label}')
+
+
+def wait_until(condition, what: str, timeout_s: float = DEADLINE_S, detail=lambda: '',
+               spin=lambda: time.sleep(0.02)) -> None:
+    """Wait for a condition; a timeout fails the test with `what` was awaited."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f'{what}: not within {timeout_s:g} s {detail()}')
+        spin()
+
+
+def image_msg(bgr: np.ndarray, stamp_ns: int = 1_000_000_000, frame_id='camera_frame',
+              encoding='bgr8') -> Image:
+    """Return a raw image message."""
+    msg = Image(height=bgr.shape[0], width=bgr.shape[1], encoding=encoding,
+                step=bgr.nbytes // bgr.shape[0], data=array('B', bgr.tobytes()))
+    msg.header.frame_id = frame_id
+    msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+    return msg
+
+
+def array_of(msg: Image) -> np.ndarray:
+    """Return the pixels of a 32FC1, 16UC1, mono8 or bgr8 message."""
+    dtype, shape = {'32FC1': (np.float32, ()), '16UC1': (np.uint16, ()),
+                    'mono8': (np.uint8, ()), 'bgr8': (np.uint8, (3,))}[msg.encoding]
+    return np.frombuffer(msg.data, dtype).reshape(msg.height, msg.width, *shape)
+
+
+def _yaml(value) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"'{value}'" if value == '' else \
+        str(value)
+
+
+def _value(value) -> ParameterValue:
+    if isinstance(value, bool):
+        return ParameterValue(type=1, bool_value=value)
+    if isinstance(value, int):
+        return ParameterValue(type=2, integer_value=value)
+    if isinstance(value, float):
+        return ParameterValue(type=3, double_value=value)
+    return ParameterValue(type=4, string_value=value)

@@ -1,0 +1,348 @@
+"""The real node in its own process, over real DDS."""
+
+import signal
+import time
+
+from conftest import painted, write_stand_in_bundle
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='rclpy is not installed (extra da_ros[ros] or a sourced ROS)')
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from ros_peer import array_of, image_msg, NodeProcess, Peer, wait_until  # noqa: E402
+from sensor_msgs.msg import (  # noqa: E402
+    CameraInfo,
+    CompressedImage,
+    Image,
+    LaserScan,
+    PointCloud2,
+)
+
+OUTPUTS = {'depth/image': Image, 'depth/camera_info': CameraInfo, 'points': PointCloud2,
+           'scan': LaserScan, 'range_mask': Image, 'depth/preview': Image}
+CONFIGURE, ACTIVATE, DEACTIVATE, CLEANUP = 1, 3, 4, 2
+SECOND = 10**9
+
+
+@pytest.fixture
+def peer():
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts the node with parameters; each is ended after the test."""
+    started = []
+
+    def start(**parameters):
+        parameters.setdefault('backend', 'onnxruntime')
+        started.append(NodeProcess(tmp_path / f'node{len(started)}.log', **parameters))
+        return started[-1]
+
+    yield start
+    for node in started:
+        node.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def model(tmp_path) -> str:
+    return str(write_stand_in_bundle(tmp_path / 'stand_in').folder)
+
+
+def outputs_of(peer, image: np.ndarray, stamp_sec: int) -> dict:
+    """Publish an image until every output of its stamp is there; return them by topic."""
+    def by_stamp(topic):
+        return [m for m in peer.received[topic] if m.header.stamp.sec == stamp_sec]
+    peer.publish_until(image_msg(image, stamp_sec * SECOND),
+                       lambda: all(map(by_stamp, OUTPUTS)), f'all outputs of stamp {stamp_sec}')
+    return {topic: by_stamp(topic)[-1] for topic in OUTPUTS}
+
+
+def test_one_image_becomes_every_output_with_its_stamp_and_frames(start, peer, model):
+    node = start(model=model)
+    for topic, kind in OUTPUTS.items():
+        peer.subscribe(kind, topic)
+    range_m = np.full((32, 64), 4.0)
+    range_m[:, :32] = 8.0                       # the left half, azimuth > 0
+    got = outputs_of(peer, painted(range_m), 5)
+    depth = array_of(got['depth/image'])
+    assert got['depth/image'].encoding == '32FC1' and np.allclose(depth, range_m)
+    assert got['depth/image'].header.frame_id == 'camera_frame'
+    assert got['depth/camera_info'].distortion_model == 'equirectangular'
+    assert not any(got['depth/camera_info'].k) and got['depth/camera_info'].width == 64
+    cloud = got['points']
+    assert cloud.header.frame_id == 'camera_link'
+    assert [f.name for f in cloud.fields] == ['x', 'y', 'z'] and cloud.is_dense
+    xyz = np.frombuffer(cloud.data, np.float32).reshape(-1, 3)
+    assert len(xyz) == cloud.width == 32 * 64
+    assert np.allclose(np.linalg.norm(xyz, axis=1), np.where(xyz[:, 1] > 0, 8, 4), rtol=1e-6)
+    scan = got['scan']
+    beams = np.array(scan.ranges)
+    assert scan.header.frame_id == 'camera_link' and len(beams) == 720
+    assert np.allclose(beams[380:700], 8, rtol=0.01)          # left of straight ahead
+    assert np.allclose(beams[20:340], 4, rtol=0.01)                # right
+    assert scan.range_max == 100.0 and abs(scan.angle_min + scan.angle_max) < 1e-6
+    assert (array_of(got['range_mask']) == 255).all()
+    assert array_of(got['depth/preview']).shape == (32, 64, 3)
+    assert node.stop()[0] == 0
+
+
+def test_mask_switch_changes_depth_mask_scan_cloud_and_preview_together(start, peer, model):
+    start(model=model)
+    for topic, kind in OUTPUTS.items():
+        peer.subscribe(kind, topic)
+    image = painted(np.full((32, 64), 16.0))
+    for second, mask in ((1, 100.0), (2, 10), (3, 20.0), (4, 0)):
+        assert peer.set_parameters(range_mask_m=mask).successful
+        got = outputs_of(peer, image, second)
+        limit = mask or 100.0
+        seen = limit > 16
+        depth = array_of(got['depth/image'])
+        assert np.allclose(depth, 16, rtol=1e-6) if seen else np.isposinf(depth).all()
+        assert (array_of(got['range_mask']) == (255 if seen else 0)).all()
+        assert got['scan'].range_max == limit
+        assert (got['points'].width > 0) == seen
+        beams = np.array(got['scan'].ranges)
+        assert np.isfinite(beams).all() if seen else np.isposinf(beams).all()
+        assert array_of(got['depth/preview']).any() == seen
+
+
+def test_disagreeing_mask_is_unknown_and_never_empty(start, peer, model):
+    start(model=model, range_mask_m=20)
+    for topic, kind in OUTPUTS.items():
+        peer.subscribe(kind, topic)
+    got = outputs_of(peer, painted(np.full((32, 64), 4.0), 0.0), 1)
+    assert np.isnan(array_of(got['depth/image'])).all()
+    assert np.isnan(np.array(got['scan'].ranges)).all()
+    assert got['points'].width == 0 and (array_of(got['range_mask']) == 128).all()
+    diagnostics = peer.subscribe(DiagnosticArray, '/diagnostics')
+    peer.until(lambda: any('100.00 % of pixels' in v.value for m in diagnostics
+                           for v in m.status[0].values), 'disagreement in diagnostics')
+
+
+def _broken_images() -> dict:
+    good = painted(np.full((32, 64), 4.0))
+    wrong_step = image_msg(good)
+    wrong_step.step = 100
+    short = image_msg(good)
+    short.data = short.data[:-1]
+    empty = image_msg(good)
+    empty.height = empty.width = empty.step = 0
+    empty.data = empty.data[:0]
+    return {
+        "image encoding 'jpeg' is not supported; use one of bgr8": image_msg(
+            good, encoding='jpeg'),
+        'has step 100, needs at least 192': wrong_step,
+        'has 6143 bytes, needs 6144': short,
+        'image is empty (0 x 0 px bgr8)': empty,
+        '60 x 32 px, not twice as wide as high; declare a partial panorama': image_msg(
+            np.ascontiguousarray(good[:, :60]))}
+
+
+def test_bad_images_are_named_publish_nothing_and_the_next_frame_is_served(start, peer, model):
+    node = start(model=model)
+    depth = peer.subscribe(Image, 'depth/image')
+    for number, (text, broken) in enumerate(_broken_images().items()):
+        peer.publish_until(broken, lambda text=text: text in node.log, text)
+        assert node.log.count(text) == 1
+        second = 10 + number
+        peer.publish_until(
+            image_msg(painted(np.full((32, 64), 4.0)), second * SECOND),
+            lambda s=second: depth and depth[-1].header.stamp.sec == s, 'the next frame')
+    assert {m.header.stamp.sec for m in depth} == set(range(10, 15))
+    assert 'Traceback' not in node.log
+
+
+def test_compressed_images_are_served_and_damaged_or_video_ones_refused(start, peer, model):
+    node = start(model=model, image_transport='compressed')
+    depth = peer.subscribe(Image, 'depth/image')
+    image = painted(np.full((32, 64), 4.0))
+    png = cv2.imencode('.png', image)[1].tobytes()
+    jpeg = cv2.imencode('.jpg', np.full((32, 64, 3), 10, np.uint8))[1].tobytes()
+
+    def send(data, name, condition, second=1):
+        msg = CompressedImage(format=name, data=data)
+        msg.header.stamp.sec = second
+        peer.publish_until(msg, condition, f'{name} answered', 'image/compressed')
+
+    send(png, 'png', lambda: depth, 2)
+    assert np.allclose(array_of(depth[0]), 4)
+    for data, name, text in (
+            (jpeg[:-20], 'jpeg', 'JPEG of %d bytes is truncated' % (len(jpeg) - 20)),
+            (png[:-9], 'png', 'PNG of %d bytes is truncated' % (len(png) - 9)),
+            (b'\0' * 50, 'jpeg', 'is neither JPEG nor PNG'),
+            (b'\0\0\0\1' * 20, 'h264', "'h264' is not a still image (jpeg, png); decode it first"),
+    ):
+        send(data, name, lambda text=text: text in node.log)
+    peer.publish(CompressedImage(format='h264', data=b'\0\0\0\1' * 20), 'image/compressed')
+    send(jpeg, 'bgr8; jpeg compressed bgr8', lambda: depth[-1].header.stamp.sec == 3, 3)
+    assert {m.header.stamp.sec for m in depth} == {2, 3}
+    assert node.log.count('is not a still image') == 1
+
+
+@pytest.mark.parametrize('values, text', [
+    (dict(range_mask_m=30.0), "30 is not in bundle 'stand_in', which has 10, 20, 50, 100"),
+    (dict(range_mask_m=-5.0), 'range_mask_m'),
+    (dict(min_range_m=11.0), 'min_range_m'),
+    (dict(min_range_m=9.0, max_range_m=8.0), 'min_range_m 9 must be below max_range_m 8'),
+    (dict(min_range_m=9.0, range_mask_m=10.0, max_range_m=9.0), 'must be below max_range_m 9'),
+    (dict(mask_probability=1.5), 'mask_probability'),
+    (dict(depth__encoding='16UC1'), '16UC1 holds at most 65.535 m, but the limit is 100 m'),
+    (dict(depth__encoding='8UC1'), "depth.encoding '8UC1' is none of 32FC1, 16UC1"),
+    (dict(model='elsewhere'), 'model is read at configure only'),
+    (dict(range_mask_m='far'), "range_mask_m is 'far', a str; needs a float"),
+    (dict(scan__beams=1.5), "expected 'Type.INTEGER' got 'Type.DOUBLE'"),
+    (dict(scan__beams=7), 'scan.beams'),
+    (dict(scan__min_height_m=1.0), 'scan.min_height_m 1 must be below scan.max_height_m 0.2')])
+def test_a_bad_set_of_parameters_is_rejected_whole_with_its_reason(running, values, text):
+    before = running.set_parameters(points__max_points=1234)
+    assert before.successful, before.reason
+    result = running.set_parameters(points__max_points=77, **values)
+    assert not result.successful and text in result.reason
+    assert running.set_parameters(depth__encoding='32FC1', range_mask_m=100.0).successful
+
+
+@pytest.fixture(scope='module')
+def running(tmp_path_factory):
+    """One active node for all tests that only talk to its parameters."""
+    folder = tmp_path_factory.mktemp('running')
+    bundle = write_stand_in_bundle(folder / 'stand_in')
+    node = NodeProcess(folder / 'log', '/running', model=bundle.folder, backend='onnxruntime')
+    peer = Peer('/running')
+    peer.wait_for_state('active')
+    yield peer
+    peer.close()
+    node.stop(signal.SIGKILL)
+
+
+def test_sets_that_go_together_are_accepted_in_one_call(running):
+    assert running.set_parameters(depth__encoding='16UC1', range_mask_m=20).successful
+    assert running.set_parameters(depth__encoding='32FC1', range_mask_m=100).successful
+
+
+def test_every_parameter_is_described_and_numbers_have_a_range(running):
+    from dataclasses import fields
+    from da_ros.config import Config, PREFIXES
+    names = [prefix + item.name for group, prefix in PREFIXES.items()
+             for item in fields(getattr(Config(), group))]
+    for described in running.describe(*names):
+        assert len(described.description) > 10, described.name
+        if described.type in (2, 3):
+            assert described.integer_range or described.floating_point_range, described.name
+
+
+def test_without_subscriber_nothing_is_inferred_and_diagnostics_say_idle(start, peer, model):
+    start(model=model)
+    diagnostics = peer.subscribe(DiagnosticArray, '/diagnostics')
+    peer.publish_until(
+        image_msg(painted(np.full((32, 64), 4.0))),
+        lambda: any(m.status[0].message == 'idle: no subscriber' and
+                    dict((v.key, v.value) for v in m.status[0].values)['received'] != '0'
+                    for m in diagnostics), 'idle diagnostics')
+    status = diagnostics[-1].status[0]
+    values = {v.key: v.value for v in status.values}
+    assert values['published'] == '0' and status.level == b'\x00'
+    assert values['latency inference p50 / p99'] == 'no frame yet'
+    assert values['backend'] == 'onnxruntime fp32' and 'p99 relative' in values['self-check']
+
+
+def test_missing_bundle_leaves_the_node_unconfigured_alive_and_curable(start, peer, model):
+    node = start(model='/nonexistent/bundle')
+    node.wait_for_log('cannot configure: bundle folder /nonexistent/bundle does not exist')
+    diagnostics = peer.subscribe(DiagnosticArray, '/diagnostics')
+    peer.until(lambda: any('/nonexistent/bundle' in m.status[0].message and
+                           m.status[0].level == b'\x02' for m in diagnostics), 'error told')
+    assert peer.state() == 'unconfigured'
+    assert peer.set_parameters(model=model).successful
+    assert peer.change_state(CONFIGURE) and peer.change_state(ACTIVATE)
+    depth = peer.subscribe(Image, 'depth/image')
+    peer.publish_until(image_msg(painted(np.full((32, 64), 4.0))), lambda: depth, 'a frame')
+
+
+def test_wrong_start_value_is_told_and_curable(start, peer, model):
+    node = start(model=model, mask_probability=7.0, max_rnge_m=3)
+    node.wait_for_log('cannot configure: parameter mask_probability')
+    node.wait_for_log("'max_rnge_m' is not known and has no effect; did you mean 'max_range_m'")
+    assert peer.state() == 'unconfigured'
+    assert peer.set_parameters(mask_probability=0.5).successful
+    assert peer.change_state(CONFIGURE)
+
+
+def test_lifecycle_without_autostart_can_go_round_twice(start, peer, model):
+    start(model=model, autostart=False)
+    assert peer.state() == 'unconfigured'
+    for second in (1, 2):
+        assert peer.change_state(CONFIGURE) and peer.change_state(ACTIVATE)
+        depth = peer.subscribe(Image, 'depth/image')
+        peer.publish_until(image_msg(painted(np.full((32, 64), 4.0)), second * SECOND),
+                           lambda depth=depth: depth, 'a frame')
+        assert depth[0].header.stamp.sec == second
+        peer.unsubscribe('depth/image')
+        assert peer.change_state(DEACTIVATE) and peer.change_state(CLEANUP)
+    assert peer.state() == 'unconfigured'
+
+
+def test_newest_frame_wins_and_older_ones_are_counted(start, peer, tmp_path):
+    bundle = write_stand_in_bundle(tmp_path / 'slow', work=4)
+    start(model=bundle.folder)
+    depth = peer.subscribe(Image, 'depth/image')
+    diagnostics = peer.subscribe(DiagnosticArray, '/diagnostics')
+    image = painted(np.full((32, 64), 4.0))
+    for second in range(1, 31):
+        peer.publish(image_msg(image, second * SECOND))
+        peer.spin(0.01)
+    peer.until(lambda: depth and depth[-1].header.stamp.sec == 30, 'the newest frame')
+    peer.spin(2.2)
+    seconds = [m.header.stamp.sec for m in depth]
+    assert seconds == sorted(set(seconds)) and len(seconds) < 30
+    values = {v.key: int(v.value) for v in diagnostics[-1].status[0].values
+              if v.key in ('received', 'published', 'dropped')}
+    assert values['published'] == len(seconds)
+    assert values['received'] == values['published'] + values['dropped']
+
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_frame_ends_cleanly(start, peer, tmp_path, how):
+    bundle = write_stand_in_bundle(tmp_path / 'slow', work=60)
+    node = start(model=bundle.folder)
+    peer.subscribe(Image, 'depth/image')
+    peer.publish(image_msg(painted(np.full((32, 64), 4.0))))
+    time.sleep(0.3)
+    code, seconds = node.stop(how)
+    assert code == 0 and seconds < 2, (code, seconds, node.log)
+    assert 'Traceback' not in node.log and not peer.received['depth/image']
+
+
+def test_runtime_options_change_the_messages_of_the_next_frame(start, peer, model):
+    start(model=model, stamp_offset_s=-0.2)
+    cloud, depth = peer.subscribe(PointCloud2, 'points'), peer.subscribe(Image, 'depth/image')
+    assert peer.set_parameters(points__rgb=True, points__organised=True, depth__size='camera',
+                               erp__yaw_deg=90, range_mask_m=50,
+                               depth__encoding='16UC1').successful
+    range_m = np.full((64, 128), 4.0)
+    range_m[:, 60:68] = 8.0
+    peer.publish_until(image_msg(painted(range_m), 5 * SECOND), lambda: cloud and depth, 'both')
+    assert (depth[0].height, depth[0].width, depth[0].encoding) == (64, 128, '16UC1')
+    assert array_of(depth[0])[32, 64] == 8000 and array_of(depth[0])[32, 0] == 4000
+    assert depth[0].header.stamp.sec == 4 and depth[0].header.stamp.nanosec == 800_000_000
+    points = np.frombuffer(cloud[0].data, np.float32).reshape(32, 64, 4)
+    assert (cloud[0].height, cloud[0].width) == (32, 64)
+    x, y, _, rgb = points[16, 32]
+    assert y > 7.9 and abs(x) < 0.5                  # the image centre now looks left
+    assert rgb.view(np.uint32) & 0xff == 20          # 8 m are painted as blue 20
+
+
+def test_parameters_do_not_stop_the_frames(start, peer, model):
+    start(model=model)
+    depth = peer.subscribe(Image, 'depth/image')
+    wait_until(lambda: peer.state() == 'active', 'active')
+    for number in range(10):
+        assert peer.set_parameters(range_mask_m=(10.0, 20.0)[number % 2]).successful
+        peer.publish_until(
+            image_msg(painted(np.full((32, 64), 16.0)), (1 + number) * SECOND),
+            lambda n=number: depth and depth[-1].header.stamp.sec == 1 + n, 'a frame')
+        assert np.isposinf(array_of(depth[-1])).all() == (number % 2 == 0)

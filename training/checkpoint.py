@@ -7,10 +7,10 @@ Our file holds the tensors and one metadata entry `da_ros`, JSON with `network`,
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+import json
+import os
 from pathlib import Path
 
 import torch
@@ -99,7 +99,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
 
     :raises CheckpointError: if the file is absent or damaged
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open, SafetensorError
     if not path.is_file():
         raise CheckpointError(f'no checkpoint file {str(path)!r}')
     try:
@@ -108,6 +108,17 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f'cannot read {str(path)!r} as safetensors ({error}); copy the file again') from error
+
+
+def read_safetensors_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file; empty for any other file."""
+    from safetensors import safe_open, SafetensorError
+    path = path / 'checkpoint.safetensors' if path.is_dir() else path
+    try:
+        with safe_open(path, framework='pt') as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}
 
 
 def load_strictly(network: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:

@@ -8,16 +8,20 @@ list of those that the released network holds but never runs. Anything else is a
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-import pickle
 from pathlib import Path
+import pickle
 
 import torch
 
 from training.checkpoint import (
-    Checkpoint, CheckpointError, check_names_and_shapes, read_safetensors, shorten,
+    check_names_and_shapes,
+    Checkpoint,
+    CheckpointError,
+    read_safetensors,
+    shorten,
 )
 from training.networks import build_network
-from training.networks.dap import ENCODERS, DapConfig
+from training.networks.dap import DapConfig, ENCODERS
 from training.networks.spherevit import SphereVitConfig
 
 PARALLEL_PREFIX = 'module.'      # torch DataParallel writes it before every name

@@ -10,6 +10,7 @@ from da_ros.errors import DaRosError
 # name -> (module, network class, frozen config dataclass); imported when the name is asked for
 NETWORKS = {
     'dap': ('training.networks.dap', 'Dap', 'DapConfig'),
+    'dap_mask_head': ('training.networks.dap', 'MaskHead', 'MaskHeadConfig'),
     'da2': ('training.networks.spherevit', 'SphereVit', 'SphereVitConfig'),
     'pano_tiny': ('training.networks.pano_tiny', 'PanoTiny', 'PanoTinyConfig'),
 }

@@ -11,11 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 import math
 
-import torch
-from torch import Tensor, nn
+from torch import nn, Tensor
 from torch.nn import functional as F
 
-from training.networks.dinov3 import PATCH_PX, PREFIX_TOKENS, VIT_B, VIT_L, VIT_S, Dinov3
+from training.networks.dinov3 import Dinov3, PATCH_PX, PREFIX_TOKENS, VIT_B, VIT_L, VIT_S
 from training.networks.dpt import DptConfig, DptHead
 from training.networks.vit import LAYER_NORM_EPS, VitConfig
 
@@ -55,6 +54,25 @@ class DapOutput:
 def mask_key(range_mask_m: float) -> str:
     """Return the module name of a range mask: 12.5 m becomes `12_5`."""
     return f'{range_mask_m:g}'.replace('.', '_')
+
+
+@dataclass(frozen=True)
+class MaskHeadConfig:
+    """One range-mask head on its own."""
+
+    encoder: str = 'vitl'          # of the network whose features it reads
+    range_mask_m: float = 100.0    # m
+
+    @property
+    def head(self) -> DptConfig:
+        return HEADS[self.encoder]
+
+
+class MaskHead(DptHead):
+    """A range-mask head apart from its network, to be attached to a bundle."""
+
+    def __init__(self, config: MaskHeadConfig):
+        super().__init__(config.head)
 
 
 class Dap(nn.Module):
@@ -135,9 +153,3 @@ def freeze_all_but_masks(network: Dap, range_masks_m: tuple[float, ...]) -> list
     for head in chosen:
         head.requires_grad_(True)
     return [parameter for head in chosen for parameter in head.parameters()]
-
-
-def trunk_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors that make the features: a head fits exactly one such trunk."""
-    return {name: tensor for name, tensor in state.items()
-            if name.startswith(('encoder.', 'adapter_norm.'))}

@@ -1,12 +1,12 @@
-"""DINOv2 vision transformer: 14 px patches, one learned position per patch, resized to the image."""
+"""DINOv2 vision transformer: 14 px patches, one learned position per patch."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn, Tensor
 from torch.nn import functional as F
 
-from training.networks.vit import LAYER_NORM_EPS, Block, PatchEmbed, VitConfig, run_blocks
+from training.networks.vit import Block, LAYER_NORM_EPS, PatchEmbed, run_blocks, VitConfig
 
 PATCH_PX = 14
 GRID = 37                    # the position grid of the weights: 37 x 37 patches = 518 px

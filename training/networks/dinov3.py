@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn, Tensor
 
-from training.networks.vit import LAYER_NORM_EPS, Block, PatchEmbed, VitConfig, run_blocks
+from training.networks.vit import Block, LAYER_NORM_EPS, PatchEmbed, run_blocks, VitConfig
 
 PATCH_PX = 16
 STORAGE_TOKENS = 4

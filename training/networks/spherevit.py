@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn, Tensor
 from torch.nn import functional as F
 
-from training.networks.dinov2 import PATCH_PX, VIT_L, Dinov2
+from training.networks.dinov2 import Dinov2, PATCH_PX, VIT_L
 from training.networks.dpt import conv3x3
 from training.networks.sphere_embedding import sphere_embedding
 from training.networks.vit import LAYER_NORM_EPS
@@ -190,7 +190,8 @@ class ScaledResidual(nn.Module):
         return grid + self.gamma * self.conv2(F.leaky_relu(inner, SLOPE))
 
 
-def network_size(config: SphereVitConfig, height: int, width: int) -> tuple[tuple[int, int], float]:
+def network_size(config: SphereVitConfig, height: int,
+                 width: int) -> tuple[tuple[int, int], float]:
     """
     Return the size that the released network resizes an image to, and the factor behind it.
 

@@ -1,0 +1,379 @@
+"""
+Turn a checkpoint into a bundle for the robot.
+
+Examples::
+
+    python -m training.export --checkpoint runs/tiny/checkpoint.safetensors --out bundles/mine
+    python -m training.export --checkpoint model.pth --network dap --out bundles/dap_vitl
+    python -m training.export --checkpoint model.safetensors --network da2 --out bundles/da2
+    python -m training.export --bundle bundles/dap_vitl --add-head head_20.safetensors
+    python -m training.export --bundle bundles/dap_vitl --remove-head 20
+
+The checkpoint is read strictly, the network written as ONNX, compared with torch, converted to the
+precision asked for, opened as the robot will open it, and only then put in its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+import json
+import os
+from pathlib import Path
+import re
+import shutil
+import sys
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da_ros.bundle import Bundle, SelfCheck, sha256_of, write_manifest
+from da_ros.errors import DaRosError
+from training.checkpoint import build, Checkpoint, load_checkpoint
+from training.graph import (
+    ExportError,
+    GraphSet,
+    make_graphs,
+    MASK_OUTPUT,
+    Options,
+    run_onnx,
+    run_torch,
+    write_graph,
+)
+from training.heads import add_head, remove_head, trunk_sha256
+from training.precision import to_fp16, to_int8
+from training.released import read_released, RELEASES
+from training.self_check import CAMERA_HEIGHTS_M, read_panoramas, write_self_check
+
+Arrays = dict[str, NDArray[np.float32]]
+
+PARITY_RELATIVE = 5e-4           # of a range, torch against onnxruntime
+PARITY_PROBABILITY = 1e-3
+CALIBRATION_IMAGES = 16
+SELF_CHECK_IMAGES = 2
+LICENCES = {
+    'dap': 'code MIT; encoder weights under the DINOv3 License',
+    'da2': 'Apache-2.0',
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to export and how."""
+
+    checkpoint: Checkpoint
+    out: Path
+    options: Options = field(default_factory=Options)
+    precision: str = 'fp32'              # fp32 | fp16 | int8
+    panoramas: Path | None = None        # for self-check and calibration; None = a drawn room
+    name: str = ''                       # empty = that of the folder
+    licence: str = ''
+    overwrite: bool = False
+    accuracy: list = field(default_factory=list)
+
+
+def export(request: Request) -> Bundle:
+    """
+    Write a bundle; its folder appears complete or not at all.
+
+    :raises DaRosError: if the network cannot run so, a graph differs from torch, or the bundle
+        does not pass its own self-check
+    """
+    checkpoint = request.checkpoint
+    graphs = make_graphs(build(checkpoint), request.options)
+    with new_folder(request.out, request.overwrite) as folder, Progress() as progress:
+        for graph in (graphs.main, *graphs.masks.values()):
+            progress(f'export {graph.file}')
+            write_graph(graph, folder)
+        progress('self-check against torch')
+        images = read_panoramas(request.panoramas, graphs.size_hw, graphs.resize,
+                                CALIBRATION_IMAGES)
+        parity, checks = check_parity(graphs, folder, images)
+        progress(f'convert to {request.precision}')
+        convert(graphs, folder, request.precision, images)
+        write_manifest(describe(request, graphs, folder, checks, parity))
+        progress('open as the robot does')
+        open_as_robot(folder)
+    print(f'{request.out}: {parity_text(parity)}')
+    from da_ros.bundle import load_bundle
+    return load_bundle(request.out)
+
+
+def check_parity(graphs: GraphSet, folder: Path, images: list[NDArray[np.uint8]]
+                 ) -> tuple[dict[str, float], tuple[SelfCheck, ...]]:
+    """
+    Compare torch and onnxruntime on the self-check panoramas and store the latter's outputs.
+
+    :return: largest departures by output; the self-checks
+    :raises ExportError: if they differ by more than rounding
+    """
+    parity: dict[str, float] = {}
+    checks = []
+    heights = CAMERA_HEIGHTS_M if graphs.uses_camera_height else (0.0,)
+    count = max(len(heights), min(SELF_CHECK_IMAGES, len(images)))
+    for index in range(count):
+        image, height_m = images[index % len(images)], heights[index % len(heights)]
+        inputs = feeds(graphs, image, height_m)
+        wanted = run_chain(graphs, inputs, run_torch)
+        got = run_chain(graphs, inputs, lambda graph, feed: run_onnx(folder / graph.file, feed))
+        for name, departure in departures(got, wanted).items():
+            parity[name] = max(parity.get(name, 0.0), departure)
+        checks.append(write_self_check(folder, index, image, height_m, got))
+    limits = {'range_m': PARITY_RELATIVE, MASK_OUTPUT: PARITY_PROBABILITY}
+    for name, departure in parity.items():
+        if not departure <= limits[name]:
+            raise ExportError(f'{name} of onnxruntime departs from torch by {departure:.1e}, '
+                              f'allowed {limits[name]:g}; nothing was written')
+    return parity, tuple(checks)
+
+
+def feeds(graphs: GraphSet, image: NDArray[np.uint8], camera_height_m: float) -> Arrays:
+    """Return the inputs of the main graph."""
+    inputs: Arrays = {'image': image}
+    if graphs.uses_camera_height:
+        inputs['camera_height_m'] = np.array([camera_height_m], np.float32)
+    return inputs
+
+
+def run_chain(graphs: GraphSet, inputs: Arrays, run) -> Arrays:
+    """
+    Run the main graph and every range-mask head on its features.
+
+    :param run: function of a Graph and its inputs that returns outputs by name
+    :return: `range_m` and, where the network has masks, `range_mask_probability` (K, H, W)
+    """
+    outputs = run(graphs.main, inputs)
+    masks = [run(graph, outputs)[MASK_OUTPUT]
+             for _, graph in sorted(graphs.masks.items())]
+    if masks:
+        outputs[MASK_OUTPUT] = np.concatenate(masks)
+    return {name: array for name, array in outputs.items() if not name.startswith('features_')}
+
+
+def departures(got: Arrays, wanted: Arrays) -> dict[str, float]:
+    """Return the largest relative error of the range and absolute error of a probability."""
+    found = {'range_m': float(np.abs(got['range_m'] / wanted['range_m'] - 1).max())}
+    if MASK_OUTPUT in wanted:
+        found[MASK_OUTPUT] = float(np.abs(got[MASK_OUTPUT] - wanted[MASK_OUTPUT]).max())
+    return found
+
+
+def parity_text(parity: dict[str, float]) -> str:
+    """Return one line for the user."""
+    return 'onnxruntime against torch: ' + ', '.join(
+        f'{name} {departure:.1e}' for name, departure in parity.items())
+
+
+def convert(graphs: GraphSet, folder: Path, precision: str,
+            images: list[NDArray[np.uint8]]) -> None:
+    """Rewrite the fp32 graphs of a folder in another precision."""
+    files = [graph.file for graph in (graphs.main, *graphs.masks.values())]
+    if precision == 'fp16':
+        for file in files:
+            to_fp16(folder / file)
+    if precision == 'int8':
+        inputs = [feeds(graphs, image, 0.0) for image in images]
+        if graphs.masks:
+            features = [run_onnx(folder / graphs.main.file, feed) for feed in inputs]
+            features = [{k: v for k, v in f.items() if k.startswith('features_')}
+                        for f in features]
+            for graph in graphs.masks.values():
+                to_int8(folder / graph.file, features)
+        to_int8(folder / graphs.main.file, inputs)
+
+
+def describe(request: Request, graphs: GraphSet, folder: Path, checks: tuple[SelfCheck, ...],
+             parity: dict[str, float]) -> Bundle:
+    """Return what model.yaml will say."""
+    checkpoint, options = request.checkpoint, request.options
+    provenance = dict(checkpoint.provenance) | {
+        'network': checkpoint.network, 'config': checkpoint.config,
+        'onnxruntime_against_torch': parity}
+    if checkpoint.network == 'dap':
+        provenance |= {'preprocessing': options.preprocessing,
+                       'trunk_sha256': trunk_sha256(checkpoint.state)}
+    if checkpoint.network == 'da2':
+        provenance['sphere'] = options.sphere
+    if options.wrap_padding:
+        provenance['padding'] = 'wrap'
+    return Bundle(
+        folder=folder, name=request.name or request.out.name, kind=graphs.kind,
+        precision=request.precision,
+        licence=request.licence or LICENCES.get(checkpoint.network, 'Apache-2.0'),
+        size_hw=graphs.size_hw, resize=graphs.resize,
+        uses_camera_height=graphs.uses_camera_height,
+        metres_per_unit=1.0 if graphs.kind == 'metric' else None,
+        max_range_m=graphs.max_range_m, output_quantile=graphs.output_quantile,
+        range_masks_m=graphs.range_masks_m, main_graph=folder / graphs.main.file,
+        mask_graphs={t: folder / graph.file for t, graph in sorted(graphs.masks.items())},
+        self_checks=checks, files={}, provenance=provenance, accuracy=request.accuracy)
+
+
+def open_as_robot(folder: Path) -> None:
+    """
+    Open a bundle in onnxruntime with the gate that the robot uses.
+
+    :raises DaRosError: if it is not readable or departs from its stored outputs
+    """
+    from da_ros.estimator import RangeEstimator
+    estimator = RangeEstimator(folder, backend='onnxruntime')
+    print(f'self-check: {estimator.report}')
+
+
+@contextmanager
+def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
+    """
+    Give a temporary folder that becomes `out` at the end, or vanishes with an error.
+
+    :raises ExportError: if `out` exists and may not be replaced
+    """
+    if out.exists() and not overwrite:
+        raise ExportError(f'{str(out)!r} exists; give another --out, or --overwrite')
+    if out.exists() and not (out / 'model.yaml').is_file():
+        raise ExportError(f'{str(out)!r} is not a bundle and will not be overwritten')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f'.{out.name}.part{os.getpid()}')
+    old = out.with_name(f'.{out.name}.old{os.getpid()}')
+    try:
+        temporary.mkdir()
+        yield temporary
+        if out.exists():
+            out.rename(old)
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+class Progress:
+    """A bar that names the step under way."""
+
+    def __enter__(self) -> Progress:
+        from tqdm import tqdm
+        self._bar = tqdm(bar_format='{desc} [{elapsed}]', leave=False)
+        return self
+
+    def __call__(self, step: str) -> None:
+        self._bar.set_description_str(step)
+        self._bar.refresh()
+
+    def __exit__(self, *_) -> None:
+        self._bar.close()
+
+
+def read_checkpoint(path: Path, network: str | None) -> Checkpoint:
+    """
+    Return a checkpoint of ours, or a released one where the network is named.
+
+    :raises CheckpointError: if the file is unreadable or does not fit
+    """
+    if network in RELEASES and not is_ours(path):
+        checkpoint, unused = read_released(path, network)
+        if unused:
+            print(f'warning: {len(unused)} tensors that the released network never uses are '
+                  f'ignored: {", ".join(unused)}', file=sys.stderr)
+    else:
+        checkpoint = load_checkpoint(path)
+        if network not in (None, checkpoint.network):
+            raise ExportError(f'{str(path)!r} holds network {checkpoint.network!r}, not '
+                              f'{network!r}; leave --network away')
+    hashed = path / 'checkpoint.safetensors' if path.is_dir() else path
+    provenance = dict(checkpoint.provenance) | {
+        'checkpoint': hashed.name, 'checkpoint_sha256': sha256_of(hashed)}
+    return Checkpoint(checkpoint.network, checkpoint.config, checkpoint.state, provenance)
+
+
+def is_ours(path: Path) -> bool:
+    """Return whether a file is a checkpoint that names its network itself."""
+    from training.checkpoint import METADATA_KEY, read_safetensors_metadata
+    return METADATA_KEY in read_safetensors_metadata(path)
+
+
+def size_argument(text: str) -> tuple[int, int]:
+    """Return (height, width) of a text such as 512x1024."""
+    if not (match := re.fullmatch(r'(\d+)x(\d+)', text)):
+        raise argparse.ArgumentTypeError(f'{text!r} is not HEIGHTxWIDTH, e.g. 512x1024')
+    return int(match[1]), int(match[2])
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m training.export', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--checkpoint', type=Path, help='our .safetensors, or a released file')
+    parser.add_argument('--network', choices=['dap', 'da2', 'pano_tiny'],
+                        help='which network a released file holds; ours know theirs')
+    parser.add_argument('--out', type=Path, help='bundle folder to make')
+    parser.add_argument('--size', type=size_argument, metavar='HEIGHTxWIDTH',
+                        help='network size [px]; default 512x1024 (dap), 546x1092 (da2)')
+    parser.add_argument('--precision', choices=['fp32', 'fp16', 'int8'], default='fp32')
+    parser.add_argument('--preprocessing', choices=['eval', 'infer'], default='eval',
+                        help='dap: ImageNet-normalised as in its evaluation, or not, as in its '
+                        'infer script (default eval)')
+    parser.add_argument('--sphere', choices=['released', 'image'], default='released',
+                        help='da2: viewing directions as released, or of the true image size')
+    parser.add_argument('--wrap-padding', action='store_true',
+                        help='released weights: close the seam in the convolution heads')
+    parser.add_argument('--panoramas', type=Path,
+                        help='folder of panoramas for self-check and int8 calibration')
+    parser.add_argument('--name', default='', help='name in model.yaml; default the folder name')
+    parser.add_argument('--licence', default='', help='licence in model.yaml')
+    parser.add_argument('--accuracy', type=Path, help='JSON list of rows for the accuracy table')
+    parser.add_argument('--overwrite', action='store_true', help='replace an existing bundle')
+    parser.add_argument('--bundle', type=Path, help='existing bundle, with one of the next two')
+    parser.add_argument('--add-head', type=Path, metavar='CHECKPOINT',
+                        help='attach a range-mask head trained on the same encoder')
+    parser.add_argument('--remove-head', type=float, metavar='METRES',
+                        help='detach the range-mask head of this threshold')
+    return parser
+
+
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """
+    Do what the command line says.
+
+    :raises DaRosError: on anything that the user can mend
+    """
+    if arguments.bundle:
+        with new_folder(arguments.bundle, overwrite=True) as folder:
+            if arguments.add_head:
+                add_head(arguments.bundle, load_checkpoint(arguments.add_head), folder)
+            elif arguments.remove_head:
+                remove_head(arguments.bundle, arguments.remove_head, folder)
+            else:
+                parser.error('--bundle needs --add-head or --remove-head')
+            open_as_robot(folder)
+        return
+    if not (arguments.checkpoint and arguments.out):
+        parser.error('--checkpoint and --out are needed')
+    if arguments.out.exists() and not arguments.overwrite:
+        raise ExportError(f'{str(arguments.out)!r} exists; give another --out, or --overwrite')
+    accuracy = json.loads(arguments.accuracy.read_text()) if arguments.accuracy else []
+    export(Request(
+        read_checkpoint(arguments.checkpoint, arguments.network), arguments.out,
+        Options(arguments.size, arguments.preprocessing, arguments.sphere,
+                arguments.wrap_padding),
+        arguments.precision, arguments.panoramas, arguments.name, arguments.licence,
+        arguments.overwrite, accuracy))
+
+
+def main() -> None:
+    """Run the command; a known error is one line and exit code 1."""
+    parser = make_parser()
+    arguments = parser.parse_args()
+    warnings.filterwarnings('ignore', category=FutureWarning)
+    import logging
+    logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+    try:
+        run(arguments, parser)
+    except (DaRosError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+    main()

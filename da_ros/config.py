@@ -183,6 +183,11 @@ def check_config(config: Config) -> None:
     if erp.elevation_min_deg >= erp.elevation_max_deg:
         raise ConfigError(f'erp.elevation_min_deg {erp.elevation_min_deg:g} must be below '
                           f'erp.elevation_max_deg {erp.elevation_max_deg:g}')
+    if rule.camera_height_m > 0 >= scan.min_height_m:
+        raise ConfigError(f'scan.min_height_m {scan.min_height_m:g} takes the floor for an '
+                          'obstacle, because heights count from the floor when camera_height_m '
+                          'is known; set, for instance, scan.min_height_m 0.05 and '
+                          'scan.max_height_m 1.5')
     if scan.min_height_m >= scan.max_height_m:
         raise ConfigError(f'scan.min_height_m {scan.min_height_m:g} must be below '
                           f'scan.max_height_m {scan.max_height_m:g}')

@@ -131,7 +131,7 @@ def fill(target: array[Any], values: NDArray[Any]) -> array[Any]:
         np.frombuffer(target, values.dtype).reshape(values.shape)[...] = values
         return target
     fresh = array(target.typecode)
-    fresh.frombytes(np.ascontiguousarray(values).data.cast('B'))
+    fresh.frombytes(np.ascontiguousarray(values))
     return fresh
 
 

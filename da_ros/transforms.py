@@ -29,6 +29,10 @@ class _Edge:
     poses: list[tuple[Array, Array]] = field(default_factory=list)  # translation, quaternion xyzw
 
 
+class NoPoseError(TransformError):
+    """Connected frames, but no pose near the time asked for."""
+
+
 class TransformTree:
     """Poses of child frames in their parents, as /tf and /tf_static tell them."""
 
@@ -83,7 +87,7 @@ class TransformTree:
         Return the pose of a frame in its root.
 
         :return: (4, 4), `points_root = T @ points_frame`
-        :raises TransformError: if a link has no pose at that time
+        :raises NoPoseError: if a link has no pose at that time
         """
         matrix = np.eye(4)
         for name in self._chain(frame)[:-1]:
@@ -131,7 +135,7 @@ class TransformTree:
         nearest = min(abs(stamps[i] - stamp_ns) for i in {max(near - 1, 0), near})
         limit = MAX_GAP_NS if inside else MAX_EXTRAPOLATION_NS
         if nearest > limit:
-            raise TransformError(
+            raise NoPoseError(
                 f'transform {edge.parent} -> {child} has no pose within {limit / 1e9:g} s of '
                 f'{stamp_ns / 1e9:.3f} s; it covers {stamps[0] / 1e9:.3f} to '
                 f'{stamps[-1] / 1e9:.3f} s')

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
 import numpy as np
 from rcl_interfaces.msg import Parameter, ParameterValue
@@ -86,8 +87,7 @@ class Peer:
         if topic not in self._subscriptions:
             self._subscriptions[topic] = self.node.create_subscription(
                 kind, topic, messages.append, 10)
-            if not topic.startswith('/'):
-                self.until(lambda: self.node.count_publishers(topic) > 0, f'{topic} is published')
+            self.until(lambda: self.node.count_publishers(topic) > 0, f'{topic} is published')
         return messages
 
     def unsubscribe(self, topic: str) -> None:
@@ -123,6 +123,18 @@ class Peer:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.executor.spin_once(timeout_sec=0.02)
+
+    def diagnostics(self) -> list:
+        """Subscribe to the diagnostics of this namespace's node; return the list of statuses."""
+        statuses = self.received.setdefault('diagnostics', [])
+        prefix = f'{self.node.get_namespace().rstrip("/")}/pano_depth:'
+
+        def keep(msg):
+            statuses.extend(s for s in msg.status if s.name.startswith(prefix))
+        if '/diagnostics' not in self._subscriptions:
+            self._subscriptions['/diagnostics'] = self.node.create_subscription(
+                DiagnosticArray, '/diagnostics', keep, 10)
+        return statuses
 
     def call(self, kind, name: str, request):
         client = self.node.create_client(kind, name)

@@ -10,9 +10,8 @@ import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed (extra da_ros[ros] or a sourced ROS)')
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from ros_peer import array_of, image_msg, NodeProcess, Peer, wait_until  # noqa: E402
-from sensor_msgs.msg import (  # noqa: E402
+from ros_peer import array_of, image_msg, NodeProcess, Peer, wait_until
+from sensor_msgs.msg import (
     CameraInfo,
     CompressedImage,
     Image,
@@ -119,9 +118,13 @@ def test_disagreeing_mask_is_unknown_and_never_empty(start, peer, model):
     assert np.isnan(array_of(got['depth/image'])).all()
     assert np.isnan(np.array(got['scan'].ranges)).all()
     assert got['points'].width == 0 and (array_of(got['range_mask']) == 128).all()
-    diagnostics = peer.subscribe(DiagnosticArray, '/diagnostics')
-    peer.until(lambda: any('100.00 % of pixels' in v.value for m in diagnostics
-                           for v in m.status[0].values), 'disagreement in diagnostics')
+    diagnostics = peer.diagnostics()
+    peer.until(lambda: any('100.00 % of pixels' in v.value for status in diagnostics
+                           for v in status.values), 'disagreement in diagnostics')
+
+
+def values_of(status) -> dict[str, str]:
+    return {v.key: v.value for v in status.values}
 
 
 def _broken_images() -> dict:
@@ -172,8 +175,8 @@ def test_compressed_images_are_served_and_damaged_or_video_ones_refused(start, p
     send(png, 'png', lambda: depth, 2)
     assert np.allclose(array_of(depth[0]), 4)
     for data, name, text in (
-            (jpeg[:-20], 'jpeg', 'JPEG of %d bytes is truncated' % (len(jpeg) - 20)),
-            (png[:-9], 'png', 'PNG of %d bytes is truncated' % (len(png) - 9)),
+            (jpeg[:-20], 'jpeg', f'JPEG of {len(jpeg) - 20} bytes is truncated'),
+            (png[:-9], 'png', f'PNG of {len(png) - 9} bytes is truncated'),
             (b'\0' * 50, 'jpeg', 'is neither JPEG nor PNG'),
             (b'\0\0\0\1' * 20, 'h264', "'h264' is not a still image (jpeg, png); decode it first"),
     ):
@@ -226,6 +229,7 @@ def test_sets_that_go_together_are_accepted_in_one_call(running):
 
 def test_every_parameter_is_described_and_numbers_have_a_range(running):
     from dataclasses import fields
+
     from da_ros.config import Config, PREFIXES
     names = [prefix + item.name for group, prefix in PREFIXES.items()
              for item in fields(getattr(Config(), group))]
@@ -237,14 +241,12 @@ def test_every_parameter_is_described_and_numbers_have_a_range(running):
 
 def test_without_subscriber_nothing_is_inferred_and_diagnostics_say_idle(start, peer, model):
     start(model=model)
-    diagnostics = peer.subscribe(DiagnosticArray, '/diagnostics')
+    diagnostics = peer.diagnostics()
     peer.publish_until(
         image_msg(painted(np.full((32, 64), 4.0))),
-        lambda: any(m.status[0].message == 'idle: no subscriber' and
-                    dict((v.key, v.value) for v in m.status[0].values)['received'] != '0'
-                    for m in diagnostics), 'idle diagnostics')
-    status = diagnostics[-1].status[0]
-    values = {v.key: v.value for v in status.values}
+        lambda: any(status.message == 'idle: no subscriber' and
+                    values_of(status)['received'] != '0' for status in diagnostics), 'idle')
+    status, values = diagnostics[-1], values_of(diagnostics[-1])
     assert values['published'] == '0' and status.level == b'\x00'
     assert values['latency inference p50 / p99'] == 'no frame yet'
     assert values['backend'] == 'onnxruntime fp32' and 'p99 relative' in values['self-check']
@@ -253,9 +255,9 @@ def test_without_subscriber_nothing_is_inferred_and_diagnostics_say_idle(start, 
 def test_missing_bundle_leaves_the_node_unconfigured_alive_and_curable(start, peer, model):
     node = start(model='/nonexistent/bundle')
     node.wait_for_log('cannot configure: bundle folder /nonexistent/bundle does not exist')
-    diagnostics = peer.subscribe(DiagnosticArray, '/diagnostics')
-    peer.until(lambda: any('/nonexistent/bundle' in m.status[0].message and
-                           m.status[0].level == b'\x02' for m in diagnostics), 'error told')
+    diagnostics = peer.diagnostics()
+    peer.until(lambda: any('/nonexistent/bundle' in status.message and status.level == b'\x02'
+                           for status in diagnostics), 'error told')
     assert peer.state() == 'unconfigured'
     assert peer.set_parameters(model=model).successful
     assert peer.change_state(CONFIGURE) and peer.change_state(ACTIVATE)
@@ -290,7 +292,7 @@ def test_newest_frame_wins_and_older_ones_are_counted(start, peer, tmp_path):
     bundle = write_stand_in_bundle(tmp_path / 'slow', work=4)
     start(model=bundle.folder)
     depth = peer.subscribe(Image, 'depth/image')
-    diagnostics = peer.subscribe(DiagnosticArray, '/diagnostics')
+    diagnostics = peer.diagnostics()
     image = painted(np.full((32, 64), 4.0))
     for second in range(1, 31):
         peer.publish(image_msg(image, second * SECOND))
@@ -299,10 +301,9 @@ def test_newest_frame_wins_and_older_ones_are_counted(start, peer, tmp_path):
     peer.spin(2.2)
     seconds = [m.header.stamp.sec for m in depth]
     assert seconds == sorted(set(seconds)) and len(seconds) < 30
-    values = {v.key: int(v.value) for v in diagnostics[-1].status[0].values
-              if v.key in ('received', 'published', 'dropped')}
-    assert values['published'] == len(seconds)
-    assert values['received'] == values['published'] + values['dropped']
+    values = values_of(diagnostics[-1])
+    assert int(values['published']) == len(seconds)
+    assert int(values['received']) == int(values['published']) + int(values['dropped'])
 
 
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])

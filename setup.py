@@ -1,0 +1,53 @@
+"""Package da_ros: ament_python under colcon, an ordinary wheel under pip."""
+
+from glob import glob
+from pathlib import Path
+import sys
+
+from setuptools import find_packages, setup
+
+NAME = 'da_ros'
+COMMANDS = {
+    'pano_depth': 'da_ros.node:main',
+    'da_ros_infer': 'da_ros.commands.infer:main',
+}
+SHARE = f'share/{NAME}'
+# colcon puts the console scripts into lib/da_ros (setup.cfg); pip ignores that setting and puts
+# them into bin/, where `ros2 run` does not look, so a wheel carries forwarding scripts.
+FORWARDERS = ([(f'lib/{NAME}', [f'scripts/{command}' for command in COMMANDS])]
+              if 'bdist_wheel' in sys.argv else [])
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='A 360-degree camera as a metric range sensor for ROS 2',
+    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    maintainer='da_ros maintainers',
+    maintainer_email='maintainers@da-ros.org',
+    python_requires='>=3.10',
+    packages=find_packages(include=['da_ros*', 'training*']),
+    package_data={'da_ros': ['bundles/*/*', 'bundles/*/*/*', 'samples/*'],
+                  'training': ['configs/*']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (SHARE, ['package.xml']),
+        (f'{SHARE}/launch', glob('launch/*.launch.py')),
+        (f'{SHARE}/config', glob('config/*')),
+        *FORWARDERS],
+    install_requires=[
+        'numpy>=1.23', 'opencv-python-headless>=4.5,<5', 'onnxruntime>=1.17', 'PyYAML>=5.4',
+        'tqdm>=4.60'],
+    extras_require={
+        'ros': ['ros-rclpy[fastrtps]>=7.1.6', 'ros-sensor-msgs>=5.3.6', 'ros-std-srvs>=5.3.6',
+                'ros-diagnostic-msgs>=5.3.6'],
+        'openvino': ['openvino>=2024.4'],
+        'bags': ['rosbags>=0.10'],
+        'training': ['torch>=2.6', 'open3d>=0.18', 'onnx>=1.17', 'onnxscript>=0.3',
+                     'safetensors>=0.4', 'tensorboard>=2.15', 'trimesh>=4',
+                     'matplotlib>=3.6'],
+    },
+    entry_points={'console_scripts': [f'{name} = {target}' for name, target in COMMANDS.items()]},
+    zip_safe=False,
+)

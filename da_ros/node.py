@@ -19,11 +19,12 @@ from sensor_msgs.msg import CompressedImage, Image
 from da_ros import parameters
 from da_ros.backends.base import BackendError
 from da_ros.config import Config, ConfigError
-from da_ros.conversions import image_from_compressed_msg, image_from_msg, stamp_ns
+from da_ros.conversions import stamp_ns
 from da_ros.diagnostics import diagnostic_msg, Statistics
 from da_ros.errors import DaRosError
 from da_ros.estimator import RangeEstimator
 from da_ros.outputs import check_depth_encoding, Outputs
+from da_ros.pixels import image_from_compressed_msg, image_from_msg
 from da_ros.range_map import RangeMap, seam_ratio
 
 try:

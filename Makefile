@@ -1,0 +1,51 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both use one virtual environment.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+# A sourced ROS brings its own rclpy and messages, numpy below 2 and cv_bridge.
+ifdef ROS_DISTRO
+  VENV_OPTIONS := --system-site-packages
+  ROS_REQUIREMENTS :=
+else
+  VENV_OPTIONS :=
+  ROS_REQUIREMENTS := -r requirements/ros.txt
+endif
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test test-slow test-gpu lint bench clean
+
+demo: $(VENV)/demo.done
+	$(RUN) -m da_ros.commands.demo --out demo_output
+
+test: $(VENV)/test.done
+	$(RUN) -m ruff check da_ros training test bench launch setup.py
+	$(RUN) -m mypy
+	$(RUN) -m pytest test
+
+test-slow: $(VENV)/test.done
+	$(RUN) -m pytest test -m slow --timeout 3600
+
+test-gpu: $(VENV)/test.done
+	$(RUN) -m pytest test -m gpu
+
+bench: $(VENV)/test.done
+	$(RUN) -m bench.end_to_end
+
+$(VENV)/pyvenv.cfg:
+	@echo "Making the virtual environment $(VENV) ..."
+	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
+
+$(VENV)/demo.done: $(VENV)/pyvenv.cfg requirements/base.txt requirements/ros.txt requirements/demo.txt setup.py
+	@echo "Installing what the node and the demo need (about 300 MB, no torch) ..."
+	$(PIP) -r requirements/base.txt -r requirements/demo.txt $(ROS_REQUIREMENTS)
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/test.done: $(VENV)/demo.done requirements/training.txt requirements/test.txt
+	@echo "Adding what training and tests need (torch, open3d, pytest ...) ..."
+	$(PIP) -r requirements/training.txt
+	$(PIP) -r requirements/test.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo_output build install log *.egg-info

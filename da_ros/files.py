@@ -1,0 +1,97 @@
+"""Range maps and scans as files that people open: PNG, PLY, plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from da_ros.errors import DaRosError
+from da_ros.scan import Scan
+
+MILLIMETRES = 1000
+PNG_LIMIT_M = 65.535
+
+
+class FileError(DaRosError):
+    """A file that cannot be read or written."""
+
+
+def read_panorama(path: str | Path) -> NDArray[np.uint8]:
+    """
+    Read an image file.
+
+    :return: (height, width, 3) uint8 BGR
+    :raises FileError: if it is missing or no image
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise FileError(f'{path} is not a readable image; give a JPEG or PNG panorama')
+    return np.asarray(image, np.uint8)
+
+
+def write_image(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
+    """Write an image by its suffix; return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), image):
+        raise FileError(f'{path} cannot be written; check the folder and the free space')
+    return path
+
+
+def write_depth_png(path: Path, range_m: NDArray[np.float32]) -> Path:
+    """Write a range map as 16-bit PNG in millimetres; 0 = not finite or beyond 65.535 m."""
+    usable = np.isfinite(range_m) & (range_m <= PNG_LIMIT_M)
+    return write_image(path, np.round(np.where(usable, range_m, 0) * MILLIMETRES).astype(np.uint16))
+
+
+def write_ply(path: Path, points: NDArray[np.float32], bgr: NDArray[np.uint8]) -> Path:
+    """
+    Write a coloured binary PLY.
+
+    :param points: (N, 3) [m]
+    :param bgr: (N, 3) uint8
+    :raises FileError: if plyfile is not installed
+    """
+    try:
+        from plyfile import PlyData, PlyElement
+    except ImportError as error:
+        raise FileError('writing PLY needs plyfile; run `pip install plyfile`') from error
+    vertices = np.empty(len(points), [('x', 'f4'), ('y', 'f4'), ('z', 'f4'),
+                                      ('red', 'u1'), ('green', 'u1'), ('blue', 'u1')])
+    vertices['x'], vertices['y'], vertices['z'] = points.T
+    vertices['blue'], vertices['green'], vertices['red'] = bgr.T
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PlyData([PlyElement.describe(vertices, 'vertex')]).write(str(path))
+    return path
+
+
+def plot_scan(path: Path, scan: Scan, title: str, cut_m: float = 10.0) -> Path:
+    """
+    Plot a scan from above: robot in the middle, forward up, left to the left.
+
+    :param cut_m: largest radius drawn [m]; empty beams are shaded out to it
+    :raises FileError: if matplotlib is not installed
+    """
+    try:
+        import matplotlib
+        matplotlib.use('Agg')
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise FileError('plotting needs matplotlib; run `pip install matplotlib`') from error
+    azimuth = scan.angle_min + scan.angle_increment * np.arange(len(scan.ranges))
+    figure, axes = pyplot.subplots(figsize=(6, 6), subplot_kw={'projection': 'polar'})
+    axes.set_theta_zero_location('N')
+    hit = np.isfinite(scan.ranges)
+    free = np.where(hit, scan.ranges, np.where(np.isposinf(scan.ranges), cut_m, 0))
+    axes.fill(azimuth, np.minimum(free, cut_m), color='#cfe8cf', lw=0, label='seen free')
+    near = hit & (scan.ranges <= cut_m)
+    axes.plot(azimuth[near], scan.ranges[near], '.', ms=3, color='#b02020', label='obstacle')
+    axes.set_rmax(cut_m)
+    axes.set_title(title, fontsize=10)
+    axes.legend(loc='lower left', fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, bbox_inches='tight')
+    pyplot.close(figure)
+    return path

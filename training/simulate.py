@@ -9,18 +9,18 @@ Example:
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 import multiprocessing
+from pathlib import Path
 import sys
 import time
-from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from da_ros.errors import DaRosError
-from training.data.shards import ShardError, contact_sheet, read_shard, write_shard
+from training.data.shards import contact_sheet, read_shard, ShardError, write_shard
 
 _simulator = None
 
@@ -36,6 +36,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--size', default='256x512', help='height x width [px]')
     parser.add_argument('--workers', type=int, default=1, help='processes')
     parser.add_argument('--only', default='', help='one world, shown as it is')
+    parser.add_argument('--mix', nargs='+', metavar='KIND=SHARE', help='scene kinds to draw from')
     parser.add_argument('--near', type=float, help='mean number of near obstacles per camera')
     parser.add_argument('--sheet', nargs=2, metavar=('SHARD', 'PNG'),
                         help='write a contact sheet of a shard and stop')
@@ -52,10 +53,23 @@ def simulator_of(args: argparse.Namespace):
         raise ShardError(f'--size {args.size} is not HEIGHTxWIDTH, e.g. 256x512') from None
     if width != 2 * height:
         raise ShardError(f'--size {args.size}: a panorama is twice as wide as high')
-    view = replace(MixConfig().view, size_hw=(height, width))
+    mix = MixConfig(only=args.only, shares=parse_mix(args.mix) or MixConfig().shares)
+    view = replace(mix.view, size_hw=(height, width))
     if args.near is not None:
         view = replace(view, near_things=args.near)
-    return Simulator(args.assets, MixConfig(only=args.only, view=view))
+    return Simulator(args.assets, replace(mix, view=view))
+
+
+def parse_mix(words) -> tuple[tuple[str, float], ...]:
+    """Return the (kind, share) pairs of --mix."""
+    pairs = []
+    for word in words or ():
+        kind, _, share = word.partition('=')
+        try:
+            pairs.append((kind, float(share)))
+        except ValueError:
+            raise ShardError(f'--mix {word} is not KIND=SHARE, e.g. home=0.5') from None
+    return tuple(pairs)
 
 
 def render_shard(job) -> tuple[int, float]:

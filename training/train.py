@@ -15,16 +15,16 @@ time spent stopped between two steps does not count as training.
 from __future__ import annotations
 
 import argparse
+from copy import deepcopy
+from dataclasses import asdict
+from datetime import timedelta
 import json
 import math
 import os
+from pathlib import Path
 import subprocess
 import sys
 import time
-from copy import deepcopy
-from dataclasses import asdict
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -37,10 +37,11 @@ from da_ros.sphere import solid_angles
 from training import losses
 from training.augment import augment
 from training.checkpoint import save_checkpoint
-from training.data.shards import ShardError, ShardSet, colour_of_range
+from training.data.shards import colour_of_range, ShardError, ShardSet
 from training.networks import build_network
 
 LONGEST_STEP_S = 20.0       # a longer gap means that the process was stopped
+DAY_S = 86400
 
 
 class TrainError(DaRosError):
@@ -70,10 +71,11 @@ class Schedule:
         if args.minutes is not None:
             self.seconds = args.minutes * 60
         if args.deadline is not None:
-            now = datetime.now(timezone.utc)
-            clock = datetime.strptime(args.deadline, '%H:%M')
-            end = now.replace(hour=clock.hour, minute=clock.minute, second=0)
-            self.end = (end + timedelta(days=end < now)).timestamp()
+            hours, minutes = (int(part) for part in args.deadline.split(':'))
+            midnight = time.time() // DAY_S * DAY_S
+            self.end = midnight + hours * 3600 + minutes * 60
+            if self.end < time.time():
+                self.end += DAY_S
 
     def progress(self, step: int, elapsed_s: float) -> float:
         """Return 0 at the start and >= 1 when the run is over."""

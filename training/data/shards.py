@@ -8,11 +8,11 @@ seed. Images are JPEG, quality 95, without chroma subsampling.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 import io
 import json
-import tarfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
+import tarfile
 
 import cv2
 import numpy as np

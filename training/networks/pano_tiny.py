@@ -1,13 +1,13 @@
 """
 PanoTiny: a small convolutional network with global attention, wrapped around the sphere.
 
-Every operation is equivariant to a roll of the columns by the total stride (32 px): convolutions
+Every step is equivariant to a roll of the columns by the total stride (32 px): convolutions
 pad by wrapping, attention knows azimuth only as a periodic difference, upsampling wraps. Rows are
 told apart by learned per-row terms.
 
 The output is factored as range = camera height x shape. The shape (range in units of the camera
-height) can be seen: a floor pixel at elevation -e has shape 1 / sin(e). The height cannot, so it is
-taken from the input where known and from a pooled estimate elsewhere.
+height) can be seen: a floor pixel at elevation -e has shape 1 / sin(e). The height cannot, so it
+is taken from the input where known and from a pooled estimate elsewhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn, Tensor
 from torch.nn import functional as F
 
 from da_ros.sphere import elevation_from_row
@@ -130,7 +130,8 @@ class PanoTiny(nn.Module):
         super().__init__()
         height, width = config.size_hw
         if width != 2 * height or height % STRIDE:
-            raise ValueError(f'size must be 2:1 and a multiple of {STRIDE} px, got {height} x {width}')
+            raise ValueError(
+                f'size must be 2:1 and a multiple of {STRIDE} px, got {height} x {width}')
         self.config = config
         self.stem = WrapConv(3, config.stem, stride=2)
         self.stem_rows = RowBias(config.stem, height // 2)

@@ -1,1 +1,1 @@
-"""Textured scenes of triangles and the ray caster that turns them into panoramas with exact range."""
+"""Textured scenes of triangles, and their panoramas with exact range."""

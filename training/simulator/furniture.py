@@ -6,8 +6,8 @@ Every maker takes (rng, store) and returns a Thing that stands on z = 0, centred
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+import json
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,8 @@ def _thing(parts) -> Thing:
 
 def _legs(rng, x, y, height, material, bottom=0.0):
     thick = rng.uniform(0.015, 0.035)
-    shape = cylinder(thick, height, 8) if rng.uniform() < 0.5 else box(2 * thick, 2 * thick, height)
+    is_round = rng.uniform() < 0.5
+    shape = cylinder(thick, height, 8) if is_round else box(2 * thick, 2 * thick, height)
     dx, dy = x / 2 - thick, y / 2 - thick
     return [(moved(shape, sx * dx, sy * dy, bottom), material)
             for sx in (-1, 1) for sy in (-1, 1)]

@@ -14,10 +14,10 @@ from training.simulator.furniture import ObjectLibrary
 from training.simulator.halls import make_hall
 from training.simulator.rooms import make_home
 from training.simulator.scene import Scene
-from training.simulator.streets import OPEN_SKIES, make_outdoor
-from training.simulator.textures import SimulatorError, TextureStore, load_texture_folder
-from training.simulator.views import ViewConfig, take_pictures
-from training.simulator.worlds import HELD_OUT_WORLD, WORLDS, WorldLibrary, make_world
+from training.simulator.streets import make_outdoor, OPEN_SKIES
+from training.simulator.textures import load_texture_folder, SimulatorError, TextureStore
+from training.simulator.views import take_pictures, ViewConfig
+from training.simulator.worlds import HELD_OUT_WORLD, make_world, WorldLibrary, WORLDS
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,12 @@ class Simulator:
 
 
 def load_skies(folder: Path) -> list[tuple[np.ndarray, float]]:
-    """Return the CC0 panoramas of :data:`OPEN_SKIES`: (256, 512, 3) uint8 RGB, lowest elevation."""
+    """Return the CC0 panoramas of OPEN_SKIES: (256, 512, 3) uint8 RGB, lowest elevation."""
     skies = []
     for name, lift in OPEN_SKIES.items():
-        image = cv2.imread(str(folder / f'{name}.jpg'))
-        if image is not None:
+        file = folder / f'{name}.jpg'
+        if file.is_file():
+            image = cv2.imread(str(file))
             small = cv2.resize(image, (512, 256), interpolation=cv2.INTER_AREA)
             skies.append((np.ascontiguousarray(small[..., ::-1]), lift))
     return skies

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.simulator.furniture import DEPOT, OFFICE, ObjectLibrary, column, rack, shelf
+from training.simulator.furniture import column, DEPOT, ObjectLibrary, OFFICE, rack, shelf
 from training.simulator.materials import random_colour, random_material
 from training.simulator.rooms import (
-    add_lamps, add_pictures, add_shell, add_wall, add_windows, furnish, make_walls)
+    add_lamps,
+    add_pictures,
+    add_shell,
+    add_wall,
+    add_windows,
+    furnish,
+    make_walls,
+)
 from training.simulator.scene import Material, Scene
 from training.simulator.shapes import box, moved, quad
 

@@ -1,4 +1,4 @@
-"""Panorama of a scene: one primary ray per pixel, more on edges, one shadow ray, Lambert shading."""
+"""Panorama of a scene: a ray per pixel, more on edges, one shadow ray, Lambert shading."""
 
 from __future__ import annotations
 

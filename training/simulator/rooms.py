@@ -1,12 +1,13 @@
-"""Homes and offices: a rectangle divided into rooms with doors, windows, pictures and furniture."""
+"""Homes and offices: a rectangle divided into rooms with doors, windows and furniture."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
-from training.simulator.furniture import HOME, OFFICE, ObjectLibrary
+from training.simulator.furniture import HOME, ObjectLibrary, OFFICE
 from training.simulator.materials import random_colour, random_material
 from training.simulator.scene import Light, Material, Scene
 from training.simulator.shapes import box, moved, quad
@@ -49,7 +50,7 @@ def make_walls(rect: Rect) -> list[Wall]:
 def add_wall(scene: Scene, wall: Wall, height: float, material: int) -> None:
     """Add the wall's face around its holes."""
     cuts = sorted({0.0, wall.length, *(c for h in wall.holes for c in h[:2])})
-    for a, b in zip(cuts[:-1], cuts[1:]):
+    for a, b in pairwise(cuts):
         hole = next((h for h in wall.holes if h[0] <= a and b <= h[1]), None)
         spans = [(0.0, height)] if hole is None else [(0.0, hole[2]), (hole[3], height)]
         for low, high in spans:
@@ -285,6 +286,7 @@ def _corridor(rng) -> list[Rect]:
         while at < length - 2.2:
             size = min(rng.uniform(2.2, 6), length - at)
             deep = rng.uniform(2.5, 5)
-            rects.append((at, -deep, at + size, 0.0) if low else (at, wide, at + size, wide + deep))
+            side = (-deep, 0.0) if low else (wide, wide + deep)
+            rects.append((at, side[0], at + size, side[1]))
             at += size
     return rects

@@ -1,10 +1,10 @@
-"""Outdoor scenes: streets with houses and vehicles, yards with walls, parks; real or drawn skies."""
+"""Outdoor scenes: streets with houses and vehicles, yards with walls, open ground, skies."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from training.simulator.furniture import YARD, ObjectLibrary, person, pole
+from training.simulator.furniture import ObjectLibrary, person, pole, YARD
 from training.simulator.materials import random_material
 from training.simulator.scene import Material, Scene, Sky
 from training.simulator.shapes import box, cylinder, ellipsoid, grid, lathe, moved, quad
@@ -82,7 +82,7 @@ def _street(rng, scene: Scene, library: ObjectLibrary) -> None:
     scene.regions = [(-12.0, -wide / 2 - side + 0.3, 12.0, wide / 2 + side - 0.3)]
 
 
-def _facades(rng, scene: Scene, library: ObjectLibrary, sign: int, y: float, length: float) -> None:
+def _facades(rng, scene: Scene, library: ObjectLibrary, sign, y, length) -> None:
     houses = [n for n in library.names(9, 35, 'gz_') if any(w in n for w in (
         'house', 'office', 'station', 'shop', 'store', 'salon', 'school', 'apartment', 'food'))]
     x = -length

@@ -85,7 +85,8 @@ class TextureStore:
         col, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
         fx, fy = (x - col).astype(np.float32)[:, None], (y - row).astype(np.float32)[:, None]
         col, row = col % width, row % height
-        right, below = np.where(col + 1 == width, 0, col + 1), np.where(row + 1 == height, 0, row + 1)
+        right = np.where(col + 1 == width, 0, col + 1)
+        below = np.where(row + 1 == height, 0, row + 1)
         upper = self._offset[texture, level] + row * width
         lower = upper + (below - row) * width
         top, bottom = (self._flat[base + col] * (1 - fx) + self._flat[base + right] * fx

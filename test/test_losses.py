@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from training import losses  # noqa: E402
+
+
+def random_maps(seed=0, shape=(2, 8, 16)):
+    generator = torch.Generator().manual_seed(seed)
+    pred, target, weight = (torch.rand(shape, generator=generator) for _ in range(3))
+    return pred, target, weight + 0.1
+
+
+def test_log_l1_matches_the_direct_formula():
+    pred, target, weight = random_maps()
+    expected = np.mean([np.average(np.abs(p - t), weights=w) for p, t, w in zip(
+        pred.numpy(), target.numpy(), weight.numpy())])
+    assert losses.log_l1(pred, target, weight).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_scale_free_loss_ignores_a_common_factor_of_range():
+    pred, target, weight = random_maps()
+    shift = torch.tensor([0.7, -2.0])[:, None, None]
+    loss = losses.scale_free_l1(pred, target, weight)
+    assert losses.scale_free_l1(pred + shift, target, weight) == pytest.approx(loss, rel=1e-4)
+    assert losses.scale_free_l1(target + shift, target, weight) == pytest.approx(0, abs=1e-6)
+    assert losses.log_l1(target + shift, target, weight) == pytest.approx(1.35, rel=1e-5)
+
+
+def test_gradient_loss_sees_a_step_but_no_offset():
+    _, target, weight = random_maps()
+    assert losses.multi_scale_gradient(target + 3, target, weight) == pytest.approx(0, abs=1e-5)
+    step = torch.zeros_like(target)
+    step[:, :, 8:] = 1.0
+    one = torch.ones_like(target)
+    # one scale: 2 of 16 column differences are 1, one of them across the seam
+    loss = losses.multi_scale_gradient(target + step, target, one, scales=1)
+    assert loss == pytest.approx(2 / 16, rel=1e-5)
+
+
+@pytest.mark.parametrize('loss', [
+    losses.log_l1, losses.scale_free_l1, losses.multi_scale_gradient])
+def test_losses_ignore_pixels_without_weight(loss):
+    pred, target, weight = random_maps()
+    weight[:, 2:5, 3:9] = 0
+    worse = pred.clone()
+    worse[:, 2:5, 3:9] += 100
+    assert loss(worse, target, weight) == pytest.approx(loss(pred, target, weight), rel=1e-5)
+
+
+@pytest.mark.parametrize('loss', [
+    losses.log_l1, losses.scale_free_l1, losses.multi_scale_gradient])
+def test_an_image_without_valid_pixel_changes_nothing(loss):
+    pred, target, weight = random_maps()
+    alone = loss(pred[:1], target[:1], weight[:1])
+    weight[1] = 0
+    assert loss(pred, target, weight) == pytest.approx(alone, rel=1e-5)
+    assert torch.isfinite(loss(pred, target, torch.zeros_like(weight)))
+
+
+def test_mask_loss_counts_empty_as_beyond_and_ignores_unknown():
+    range_m = torch.full((1, 4, 8), float('inf'))
+    range_m[:, 2:] = 5.0
+    range_m[:, 3, 0] = float('nan')
+    area = torch.ones(4, 8)
+    right = torch.where(range_m <= 10, 20.0, -20.0)[:, None]
+    assert losses.range_mask_bce(right, range_m, (10.0,), area) < 1e-6
+    assert losses.range_mask_bce(-right, range_m, (10.0,), area) == pytest.approx(20, rel=1e-3)
+    right[:, :, 3, 0] = 1e3
+    assert losses.range_mask_bce(right, range_m, (10.0,), area) < 1e-6
+
+
+def test_empty_hinge_asks_only_empty_pixels_to_be_far():
+    range_m = torch.tensor([[[2.0, float('inf')]]])
+    pred = torch.log(torch.tensor([[[2.0, 10.0]]]))
+    area = torch.ones(1, 2)
+    expected = np.log(100 / 10)
+    assert losses.empty_hinge(pred, range_m, 100.0, area) == pytest.approx(expected, rel=1e-5)
+    assert losses.empty_hinge(pred + 5, range_m, 100.0, area) == 0

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from training.networks.pano_tiny import PanoTiny, PanoTinyConfig, STRIDE  # noqa: E402
+
+SMALL = PanoTinyConfig(size_hw=(64, 128), stem=8, widths=(8, 16, 16, 28), blocks=(1, 1, 1, 1),
+                       decoder=(8, 8, 16, 16))
+
+
+def make_network(config=SMALL, seed=0):
+    """A network whose every parameter and statistic is random, so that no term is zero."""
+    torch.manual_seed(seed)
+    network = PanoTiny(config).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return network
+
+
+def noise_image(config=SMALL, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand((1, 3, *config.size_hw), generator=generator)
+
+
+@pytest.mark.parametrize('config', [SMALL, PanoTinyConfig()], ids=['small', 'default'])
+@pytest.mark.parametrize('turns', [1, 3])
+def test_rolling_the_input_by_the_stride_rolls_the_output(config, turns):
+    network, image = make_network(config), noise_image(config)
+    with torch.no_grad():
+        log_range, logits = network(image, torch.zeros(1))
+        rolled = network(torch.roll(image, turns * STRIDE, 3), torch.zeros(1))
+    range_m = torch.roll(log_range.exp(), turns * STRIDE, 2)
+    assert log_range.std() > 0.05
+    torch.testing.assert_close(rolled[0].exp(), range_m, rtol=1e-3, atol=0)
+    torch.testing.assert_close(rolled[1], torch.roll(logits, turns * STRIDE, 3), rtol=1e-3,
+                               atol=1e-3)
+
+
+def test_the_seam_is_no_edge():
+    network = make_network()
+    steps = []
+    with torch.no_grad():
+        for seed in range(8):
+            log_range, _ = network(noise_image(seed=seed), torch.zeros(1))
+            step = (torch.roll(log_range, -1, 2) - log_range).abs().mean((0, 1)).numpy()
+            steps.append(step)
+    mean = np.mean(steps, 0)
+    same_phase = mean[STRIDE - 1::STRIDE]       # columns at which pixels of all strides meet
+    assert mean[-1] <= 1.2 * same_phase[:-1].mean()
+
+
+def test_a_known_camera_height_scales_the_range_and_replaces_the_guess():
+    network, image = make_network(), noise_image()
+    with torch.no_grad():
+        network.height_in.weight.zero_()
+        network.height_in.bias.zero_()
+        one, two = (network(image, torch.tensor([h]))[0] for h in (1.0, 2.0))
+        network.height_out[-1].bias.add_(5.0)
+        again, free = network(image, torch.tensor([1.0]))[0], network(image, torch.zeros(1))[0]
+    torch.testing.assert_close(two - one, torch.full_like(one, float(np.log(2))), rtol=0,
+                               atol=1e-4)
+    torch.testing.assert_close(again, one)
+    assert (free - one).mean() > 1
+
+
+def test_the_untrained_floor_lies_at_the_camera_height_over_the_sine_of_elevation():
+    network = PanoTiny(PanoTinyConfig())
+    rows = network.prior.detach().exp().numpy()
+    assert rows[-1] == pytest.approx(1.0, rel=1e-3)
+    assert rows[128 + 64] == pytest.approx(np.sqrt(2), rel=0.02)   # 45 degrees down
+
+
+def test_outputs_have_the_input_size_and_bounded_range():
+    network = make_network()
+    log_range, logits = network(noise_image().expand(3, -1, -1, -1), torch.tensor([0.0, 0.3, 2.0]))
+    assert log_range.shape == (3, 64, 128) and logits.shape == (3, 4, 64, 128)
+    assert (log_range >= np.log(SMALL.min_range_m) - 1e-6).all()
+    assert (log_range <= np.log(SMALL.max_range_m) + 1e-6).all()
+
+
+@pytest.mark.parametrize('size_hw', [(64, 64), (48, 96)])
+def test_a_size_that_is_no_panorama_or_breaks_the_stride_is_refused(size_hw):
+    with pytest.raises(ValueError, match=str(size_hw[0])):
+        PanoTiny(PanoTinyConfig(size_hw=size_hw))
+
+
+def test_the_default_network_is_small():
+    count = sum(p.numel() for p in PanoTiny(PanoTinyConfig()).parameters())
+    assert 3e6 < count < 6e6

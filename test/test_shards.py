@@ -1,0 +1,90 @@
+import tarfile
+
+import numpy as np
+import pytest
+
+from training.data.shards import (
+    contact_sheet,
+    decode_range,
+    encode_range,
+    read_shard,
+    ShardError,
+    ShardSet,
+    write_shard,
+)
+from training.sample import Sample
+
+
+def make_samples(count, seed=0):
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        range_m = np.exp(rng.uniform(-2, 4.8, (16, 32))).astype(np.float32)
+        range_m[0] = np.inf
+        yield Sample(np.full((16, 32, 3), index * 10, np.uint8), range_m, np.isfinite(range_m),
+                     'test', 0.1 * (index + 1))
+
+
+def test_range_survives_within_a_float16_step():
+    range_m = np.concatenate([np.geomspace(0.05, 300, 509), [np.inf, np.nan, 0.2]])
+    back = decode_range(encode_range(range_m.reshape(16, 32))).ravel()
+    finite = np.isfinite(range_m)
+    np.testing.assert_allclose(back[finite], range_m[finite], rtol=2 ** -11)
+    assert np.isposinf(back[509]) and np.isnan(back[510])
+
+
+def test_samples_survive_a_shard(tmp_path):
+    written = list(make_samples(5))
+    assert write_shard(tmp_path / '00000.tar', written, {'seed': 1}) == 5
+    for a, b in zip(written, read_shard(tmp_path / '00000.tar'), strict=True):
+        assert np.array_equal(a.image, b.image)
+        assert np.array_equal(a.valid, b.valid)
+        assert b.camera_height_m == pytest.approx(a.camera_height_m)
+        assert b.source == 'test'
+
+
+def test_webdataset_reads_the_same_keys(tmp_path):
+    webdataset = pytest.importorskip('webdataset')
+    write_shard(tmp_path / '00000.tar', make_samples(3), {'seed': 1})
+    read = list(webdataset.WebDataset(str(tmp_path / '00000.tar'), shardshuffle=False))
+    assert [sorted(k for k in r if not k.startswith('__')) for r in read] == [
+        ['jpg', 'json', 'range.png']] * 3
+
+
+def test_random_access_equals_reading_in_order_and_finds_new_shards(tmp_path):
+    write_shard(tmp_path / '00000.tar', make_samples(3), {})
+    shards = ShardSet([tmp_path])
+    for index, sample in enumerate(read_shard(tmp_path / '00000.tar')):
+        assert np.array_equal(shards[index].range_m, sample.range_m)
+    write_shard(tmp_path / '00001.tar', make_samples(2, seed=1), {})
+    assert len(shards) == 3 and shards.refresh() == 5 and len(shards) == 5
+    assert [n.split('/')[1] for n in shards.names()] == ['00000.tar', '00001.tar']
+
+
+def test_an_interrupted_shard_leaves_no_tar(tmp_path):
+    def interrupted():
+        yield from make_samples(2)
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write_shard(tmp_path / '00000.tar', interrupted(), {})
+    assert not list(tmp_path.glob('*.tar'))
+
+
+def test_corrupt_and_missing_shards_are_named(tmp_path):
+    with pytest.raises(ShardError, match=str(tmp_path)):
+        ShardSet([tmp_path])
+    (tmp_path / 'bad.tar').write_bytes(b'nothing' * 100)
+    with pytest.raises(ShardError, match=r'bad\.tar'):
+        list(read_shard(tmp_path / 'bad.tar'))
+    (tmp_path / 'bad.tar').unlink()
+    (tmp_path / '0_0.json').write_text('{}')
+    with tarfile.open(tmp_path / 'half.tar', 'w') as tar:
+        tar.add(tmp_path / '0_0.json', '0_0.json')
+    with pytest.raises(ShardError, match=r'lacks \.jpg'):
+        ShardSet([tmp_path])[0]
+    with pytest.raises(ShardError, match='16-bit'):
+        decode_range(b'no picture')
+
+
+def test_contact_sheet_shows_every_sample():
+    sheet = contact_sheet(make_samples(5), columns=2, width=64)
+    assert sheet.shape == (3 * 64, 2 * 64, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,7 +44,8 @@ def write_image(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> Pa
 def write_depth_png(path: Path, range_m: NDArray[np.float32]) -> Path:
     """Write a range map as 16-bit PNG in millimetres; 0 = not finite or beyond 65.535 m."""
     usable = np.isfinite(range_m) & (range_m <= PNG_LIMIT_M)
-    return write_image(path, np.round(np.where(usable, range_m, 0) * MILLIMETRES).astype(np.uint16))
+    millimetres = np.round(np.where(usable, range_m, 0) * MILLIMETRES)
+    return write_image(path, millimetres.astype(np.uint16))
 
 
 def write_ply(path: Path, points: NDArray[np.float32], bgr: NDArray[np.uint8]) -> Path:
@@ -81,14 +83,15 @@ def plot_scan(path: Path, scan: Scan, title: str, cut_m: float = 10.0) -> Path:
     except ImportError as error:
         raise FileError('plotting needs matplotlib; run `pip install matplotlib`') from error
     azimuth = scan.angle_min + scan.angle_increment * np.arange(len(scan.ranges))
-    figure, axes = pyplot.subplots(figsize=(6, 6), subplot_kw={'projection': 'polar'})
+    figure = pyplot.figure(figsize=(6, 6))
+    axes: Any = figure.add_subplot(projection='polar')
     axes.set_theta_zero_location('N')
     hit = np.isfinite(scan.ranges)
     free = np.where(hit, scan.ranges, np.where(np.isposinf(scan.ranges), cut_m, 0))
     axes.fill(azimuth, np.minimum(free, cut_m), color='#cfe8cf', lw=0, label='seen free')
     near = hit & (scan.ranges <= cut_m)
     axes.plot(azimuth[near], scan.ranges[near], '.', ms=3, color='#b02020', label='obstacle')
-    axes.set_rmax(cut_m)
+    axes.set_ylim(0, cut_m)
     axes.set_title(title, fontsize=10)
     axes.legend(loc='lower left', fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+import signal
 import time
 
 import cv2
@@ -30,6 +31,7 @@ def main(args: list[str] | None = None) -> int:
     size = (2 * options.height, options.height)
     pictures = [np.asarray(cv2.resize(read_panorama(path), size, interpolation=cv2.INTER_AREA))
                 for path in options.images]
+    signal.signal(signal.SIGINT, lambda *_: None)       # rclpy ends the loop
     rclpy.init()
     node = rclpy.create_node('panorama_camera')
     publisher = node.create_publisher(
@@ -39,7 +41,10 @@ def main(args: list[str] | None = None) -> int:
         elapsed = time.monotonic() - start
         picture = pictures[int(elapsed / options.each) % len(pictures)]
         stamp = node.get_clock().now().nanoseconds
-        publisher.publish(fill_image(msg, header_for(stamp, options.frame), picture, 'bgr8'))
+        fill_image(msg, header_for(stamp, options.frame), picture, 'bgr8')
+        if not rclpy.ok():
+            break
+        publisher.publish(msg)
         count += 1
         time.sleep(max(0.0, start + count / options.rate - time.monotonic()))
     print(f'{count} frames in {time.monotonic() - start:.1f} s')

@@ -136,10 +136,11 @@ def show(sample: Path, node: subprocess.Popen, options: argparse.Namespace) -> R
     context = rclpy.Context()
     rclpy.init(context=context)
     receiver = rclpy.create_node('demo_receiver', context=context)
+    clock = receiver.get_clock()
     for topic, kind in KINDS.items():
-        receiver.create_subscription(
-            kind, topic, lambda msg, topic=topic: record.keep(
-                topic, msg, receiver.get_clock().now().nanoseconds), 2)
+        def keep(msg, topic=topic):
+            record.keep(topic, msg, clock.now().nanoseconds)
+        receiver.create_subscription(kind, topic, keep, 2)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(receiver)
     camera = subprocess.Popen(

@@ -193,8 +193,8 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Bundle:
             metres_per_unit=manifest['metres_per_unit'], max_range_m=manifest['max_range_m'],
             output_quantile=manifest.get('output_quantile'),
             range_masks_m=tuple(float(t) for t in manifest['range_masks_m']),
-            main_graph=path.absolute() / manifest['graphs']['main'],
-            mask_graphs={float(t): path.absolute() / name
+            main_graph=_inside(path, manifest['graphs']['main']),
+            mask_graphs={float(t): _inside(path, name)
                          for t, name in (manifest['graphs'].get('range_masks') or {}).items()},
             self_checks=tuple(SelfCheck(**check) for check in manifest.get('self_check') or ()),
             files=dict(manifest['files']), provenance=manifest.get('provenance') or {},
@@ -232,14 +232,18 @@ def _check_values(bundle: Bundle) -> None:
                               're-export with `python -m training.export`')
 
 
+def _inside(folder: Path, name: str) -> Path:
+    if Path(name).is_absolute() or '..' in Path(name).parts:
+        raise BundleError(f'bundle {folder} names {name!r} outside its own folder; refused')
+    return folder.absolute() / name
+
+
 def _check_files(bundle: Bundle) -> None:
     named = {bundle.main_graph.name, *(p.name for p in bundle.mask_graphs.values())}
     named |= {n for check in bundle.self_checks for n in (check.image, check.expected)}
     for name in sorted(named | set(bundle.files)):
         path = bundle.folder / name
-        if Path(name).is_absolute() or '..' in Path(name).parts:
-            raise BundleError(f'bundle {bundle.folder} names {name!r} outside its own folder; '
-                              'refused')
+        _inside(bundle.folder, name)
         if name not in bundle.files:
             raise BundleError(f'{bundle.folder / MANIFEST} has no sha256 for {name}; re-export')
         if not path.is_file():

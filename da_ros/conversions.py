@@ -25,18 +25,17 @@ def stamp_ns(msg: Any, offset_s: float = 0.0) -> int:
     return max(stamp.sec * 10**9 + stamp.nanosec + round(offset_s * 1e9), 0)
 
 
-def fill(target: array[Any], values: NDArray[Any]) -> array[Any]:
+def fill(target: array[Any], values: NDArray[Any]) -> None:
     """
-    Copy the bytes of `values` into a message's array field.
+    Copy the bytes of `values` into a message's array field, in place.
 
-    :return: `target` itself if the size fits (the fastest way), else a new array
+    Assigning the field instead would make rclpy copy once more, or check every byte in Python.
     """
-    if target.itemsize * len(target) == values.nbytes:
+    if target.itemsize * len(target) != values.nbytes:
+        del target[:]
+        target.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+    elif values.size:
         np.frombuffer(target, values.dtype).reshape(values.shape)[...] = values
-        return target
-    fresh = array(target.typecode)
-    fresh.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
-    return fresh
 
 
 def fill_image(msg: Image, header: Header, pixels: NDArray[Any], encoding: str) -> Image:
@@ -45,7 +44,7 @@ def fill_image(msg: Image, header: Header, pixels: NDArray[Any], encoding: str) 
     msg.height, msg.width = pixels.shape[:2]
     msg.step = pixels.nbytes // pixels.shape[0]
     msg.is_bigendian = 0
-    msg.data = fill(msg.data, pixels)
+    fill(msg.data, pixels)
     return msg
 
 
@@ -79,7 +78,7 @@ def fill_cloud(msg: PointCloud2, header: Header, records: NDArray[np.float32],
     msg.point_step = 4 * len(names)
     msg.row_step = msg.point_step * msg.width
     msg.is_bigendian, msg.is_dense = False, size_hw is None
-    msg.data = fill(msg.data, records)
+    fill(msg.data, records)
     return msg
 
 
@@ -89,5 +88,5 @@ def fill_scan(msg: LaserScan, header: Header, scan: Scan) -> LaserScan:
     msg.angle_min, msg.angle_increment = scan.angle_min, scan.angle_increment
     msg.angle_max = scan.angle_min + scan.angle_increment * (len(scan.ranges) - 1)
     msg.range_min, msg.range_max = scan.range_min, scan.range_max
-    msg.ranges = fill(msg.ranges, scan.ranges)
+    fill(msg.ranges, scan.ranges)
     return msg

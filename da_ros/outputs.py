@@ -114,7 +114,7 @@ class Outputs:
     def _compressed_msg(self, msg, header, range_map: RangeMap, _config, _hw) -> CompressedImage:
         _, data = cv2.imencode('.jpg', colour(range_map), (cv2.IMWRITE_JPEG_QUALITY, 90))
         msg.header, msg.format = header, 'bgr8; jpeg compressed bgr8'
-        msg.data = to_ros.fill(msg.data, data)
+        to_ros.fill(msg.data, data)
         return msg
 
 

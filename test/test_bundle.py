@@ -1,0 +1,114 @@
+"""Bundles load whole or not at all, and every refusal names the file and the remedy."""
+
+from dataclasses import replace
+import shutil
+
+from conftest import write_stand_in_bundle
+import pytest
+import yaml
+
+from da_ros.bundle import BundleError, default_bundle_path, load_bundle, write_manifest
+
+
+def edit(bundle, **changes):
+    """Change fields of a written model.yaml."""
+    path = bundle.folder / 'model.yaml'
+    manifest = yaml.safe_load(path.read_text()) | changes
+    path.write_text(yaml.safe_dump(manifest))
+
+
+def test_a_written_bundle_reads_back_equal(stand_in, tmp_path):
+    again = write_stand_in_bundle(tmp_path / 'again', separate_heads=True)
+    assert load_bundle(again.folder) == again
+    assert load_bundle(str(stand_in.folder)).range_masks_m == (10, 20, 50, 100)
+    assert set(again.mask_graphs) == {10, 20, 50, 100} and not stand_in.mask_graphs
+
+
+def test_default_bundle_is_whole_and_ours():
+    bundle = load_bundle()
+    assert bundle.folder == default_bundle_path() and bundle.name == 'pano_tiny'
+    assert bundle.size_hw == (256, 512) and bundle.range_masks_m == (10, 20, 50, 100)
+    assert bundle.kind == 'metric' and bundle.uses_camera_height
+    size = sum(p.stat().st_size for p in bundle.folder.rglob('*') if p.is_file())
+    assert size <= 25e6
+
+
+@pytest.mark.parametrize('request_m, selected', [(-1, 100), (0, 0), (20, 20), (20.0, 20)])
+def test_mask_requests_mean_one_of_the_bundle(stand_in, request_m, selected):
+    assert stand_in.select_mask(request_m) == selected
+
+
+def test_without_masks_the_largest_is_off_and_any_other_is_refused(tmp_path):
+    bundle = write_stand_in_bundle(tmp_path / 'b', masks=())
+    assert bundle.select_mask(-1) == 0
+    with pytest.raises(BundleError, match='100 is not in bundle .*, which has no range mask'):
+        bundle.select_mask(100)
+
+
+def test_missing_folder_and_missing_manifest_say_what_a_bundle_is(tmp_path):
+    with pytest.raises(BundleError, match='nowhere does not exist; give the folder that holds'):
+        load_bundle(tmp_path / 'nowhere')
+    with pytest.raises(BundleError, match=r'has no model\.yaml, so it is not a bundle'):
+        load_bundle(tmp_path)
+
+
+def test_broken_yaml_and_other_formats_are_refused(stand_in):
+    (stand_in.folder / 'model.yaml').write_text('format: [1')
+    with pytest.raises(BundleError, match='is not readable YAML'):
+        load_bundle(stand_in.folder)
+    (stand_in.folder / 'model.yaml').write_text('- 1')
+    with pytest.raises(BundleError, match="has bundle format 'list', this version reads 1"):
+        load_bundle(stand_in.folder)
+    (stand_in.folder / 'model.yaml').write_text('format: 2')
+    with pytest.raises(BundleError, match='has bundle format 2, this version reads 1; re-export'):
+        load_bundle(stand_in.folder)
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'kind': 'magic'}, "kind 'magic' is none of"),
+    ({'precision': 'fp8'}, "precision 'fp8' is not"),
+    ({'input': {'size_hw': [32, 60], 'resize': 'area', 'camera_height': False}}, 'is not 1:2'),
+    ({'input': {'size_hw': [32], 'resize': 'area', 'camera_height': False}}, 'unreadable field'),
+    ({'input': {'size_hw': [32, 64], 'resize': 'bicubic', 'camera_height': False}}, 'bicubic'),
+    ({'max_range_m': None}, 'max_range_m None must be positive'),
+    ({'metres_per_unit': 0}, 'metres_per_unit 0 must be positive'),
+    ({'range_masks_m': [20, 10]}, r'range_masks_m \(20.0, 10.0\) must be positive and rising'),
+    ({'graphs': {'main': 'model.onnx', 'range_masks': {10: 'model.onnx'}}}, 'differ from'),
+    ({'graphs': {'main': '../model.onnx'}}, "names '../model.onnx' outside its own folder"),
+    ({'files': {'../model.onnx': '0' * 64}}, "names '../model.onnx' outside its own folder"),
+    ({'graphs': {'main': 'other.onnx'}}, 'has no sha256 for other.onnx')])
+def test_a_wrong_field_is_named(stand_in, changes, message):
+    edit(stand_in, **changes)
+    with pytest.raises(BundleError, match=message):
+        load_bundle(stand_in.folder)
+
+
+@pytest.mark.parametrize('field', ['name', 'kind', 'graphs', 'files', 'input', 'range_masks_m'])
+def test_a_missing_field_is_named(stand_in, field):
+    path = stand_in.folder / 'model.yaml'
+    manifest = yaml.safe_load(path.read_text())
+    del manifest[field]
+    path.write_text(yaml.safe_dump(manifest))
+    with pytest.raises(BundleError, match=f"missing or unreadable field .'{field}'"):
+        load_bundle(stand_in.folder)
+
+
+@pytest.mark.parametrize('name', ['model.onnx', 'self_check/0.png', 'self_check/0.npz'])
+def test_a_missing_or_changed_file_is_named(stand_in, tmp_path, name):
+    copy = tmp_path / 'copy'
+    shutil.copytree(stand_in.folder, copy)
+    with (copy / name).open('ab') as stream:
+        stream.write(b'!')
+    with pytest.raises(BundleError, match=f'{name} is not the one that model.yaml describes'):
+        load_bundle(copy)
+    (copy / name).unlink()
+    with pytest.raises(BundleError, match=f'{name} is missing; restore it'):
+        load_bundle(copy)
+
+
+def test_nothing_is_written_for_a_bundle_whose_files_are_missing(stand_in, tmp_path):
+    elsewhere = replace(stand_in, folder=tmp_path / 'empty')
+    elsewhere.folder.mkdir()
+    with pytest.raises(BundleError, match='is missing; write it first'):
+        write_manifest(elsewhere)
+    assert not list(elsewhere.folder.iterdir())

@@ -111,6 +111,7 @@ def run(options: argparse.Namespace) -> None:
     node_line = next((line.split(': ', 1)[-1] for line in
                       (options.out / 'node.log').read_text().splitlines() if 'runs on' in line),
                      '')
+    files.write_image(options.out / 'overview.jpg', overview(options.out, records))
     rows = [table_row(record) for record in records]
     print_table(rows)
     page = write_page(options.out, rows, node_line)
@@ -191,6 +192,19 @@ def write_outputs(out: Path, sample: Path, record: Record) -> None:
     files.write_ply(out / f'{name}.ply', points, colours_of(points, panorama))
     scan = scan_of(latest['scan'])
     files.plot_scan(out / f'{name}_scan.png', scan, f'{name}: scan from above [m]')
+
+
+def overview(out: Path, records: list[Record]) -> np.ndarray:
+    """Return one picture of all panoramas: camera, range and scan side by side."""
+    rows = []
+    for record in records:
+        camera = files.read_panorama(out / f'{record.name}_input.jpg')
+        preview = files.read_panorama(out / f'{record.name}_preview.png')
+        plot = files.read_panorama(out / f'{record.name}_scan.png')
+        side = camera.shape[0]
+        shown = cv2.resize(plot, (side, side), interpolation=cv2.INTER_AREA)
+        rows.append(np.hstack([camera, preview, shown]))
+    return np.vstack(rows)
 
 
 def colours_of(points: np.ndarray, panorama: np.ndarray) -> np.ndarray:

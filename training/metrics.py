@@ -88,13 +88,25 @@ def band_sums(
     :return: (len(edges_m), len(SUMS)) float64; the last row holds all that no band owns, so that
         the rows add up to `error_sums`
     """
+    bands = len(edges_m) - 1
+    band = np.searchsorted(np.asarray(edges_m, np.float64), np.ravel(target), side='left') - 1
+    band[(band < 0) | (band >= bands)] = bands
+    return grouped_sums(pred, target, weight, band, bands + 1)
+
+
+def grouped_sums(pred: Array, target: Array, weight: Array | None, group: NDArray[np.integer],
+                 groups: int) -> Array:
+    """
+    Return `error_sums` of each group of pixels.
+
+    :param group: index of each pixel's group, below `groups`
+    :return: (groups, len(SUMS)) float64
+    """
     pred, target = (np.asarray(a, dtype=np.float64).ravel() for a in (pred, target))
     weight = np.ones_like(pred) if weight is None else np.asarray(weight, np.float64).ravel()
-    bands = len(edges_m) - 1
-    band = np.searchsorted(np.asarray(edges_m, np.float64), target, side='left') - 1
-    band[(band < 0) | (band >= bands)] = bands
-    sums = [np.bincount(band, weight, bands + 1)]
-    sums += [np.bincount(band, weight * term, bands + 1) for term in _terms(pred, target)]
+    group = np.ravel(group)
+    sums = [np.bincount(group, weight, groups)]
+    sums += [np.bincount(group, weight * term, groups) for term in _terms(pred, target)]
     return np.stack(sums, axis=1)
 
 

@@ -40,8 +40,8 @@ def frame_strip(image: NDArray[np.uint8], pred: Array, target: Array,
 
 def painted(range_m: Array, limit_m: float) -> NDArray[np.uint8]:
     """Return a range in colour (BGR): warm = near, cool = limit, black = empty, grey = unknown."""
-    return colour(RangeMap(
-        np.maximum(range_m, 0.01).astype(np.float32), limit_m, 0.0, np.zeros((*range_m.shape, 3), np.uint8)))
+    blank = np.zeros((*range_m.shape, 3), np.uint8)
+    return colour(RangeMap(np.maximum(range_m, 0.01).astype(np.float32), limit_m, 0.0, blank))
 
 
 def error_map(pred: Array, target: Array) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from da_ros.sphere import check_erp_size
 
-NEIGHBOURHOOD_DEG = 2.5     # a sparse surface hides what lies behind it between its points
+NEIGHBOURHOOD_DEG = 3.0     # a sparse surface hides what lies behind it between its points
 BEHIND = 1.15               # hidden if farther than this times the surface on both sides
 
 
@@ -56,9 +56,6 @@ def remove_hidden(range_m: NDArray[np.float32]) -> NDArray[np.float32]:
     padded = np.concatenate([padded[:, -reach:], padded, padded[:, :reach]], axis=1)
     across = cv2.erode(padded, np.ones((1, reach), np.uint8), anchor=(0, 0))   # [c, c + reach)
     down = cv2.erode(padded, np.ones((reach, 1), np.uint8), anchor=(0, 0))
-    narrow = max(1, reach // 3)
-    across = cv2.erode(across, np.ones((2 * narrow + 1, 1), np.uint8))
-    down = cv2.erode(down, np.ones((1, 2 * narrow + 1), np.uint8))
     rows, cols = slice(reach, reach + height), slice(reach, reach + width)
     left, right = across[rows, :width], across[rows, reach + 1:reach + 1 + width]
     above, below = down[:height, cols], down[reach + 1:reach + 1 + height, cols]

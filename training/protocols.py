@@ -72,6 +72,7 @@ class Compared:
     weight: Array    # sr, or 1
     scale: float
     shift: float
+    pixels: NDArray[np.intp]  # flat index of each in the panorama
     coverage: float  # share of the weight of the valid truth at which there is a prediction
 
 
@@ -114,6 +115,7 @@ def compare(
     positive = values > 0  # a shift may push below zero, where no logarithm exists
     return Compared(
         values[positive], truth[positive], weight_used[positive], scale, shift,
+        np.flatnonzero(used)[positive],
         float(weight_used[positive].sum() / total) if total > 0 else float('nan'))
 
 

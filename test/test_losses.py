@@ -75,6 +75,6 @@ def test_empty_hinge_asks_only_empty_pixels_to_be_far():
     range_m = torch.tensor([[[2.0, float('inf')]]])
     pred = torch.log(torch.tensor([[[2.0, 10.0]]]))
     area = torch.ones(1, 2)
-    expected = np.log(100 / 10)
+    expected = np.log(100 / 10) / 2
     assert losses.empty_hinge(pred, range_m, 100.0, area) == pytest.approx(expected, rel=1e-5)
     assert losses.empty_hinge(pred + 5, range_m, 100.0, area) == 0

@@ -57,7 +57,7 @@ def test_random_access_equals_reading_in_order_and_finds_new_shards(tmp_path):
         assert np.array_equal(shards[index].range_m, sample.range_m)
     write_shard(tmp_path / '00001.tar', make_samples(2, seed=1), {})
     assert len(shards) == 3 and shards.refresh() == 5 and len(shards) == 5
-    assert [n.split('/')[1] for n in shards.names()] == ['00000.tar', '00001.tar']
+    assert shards.names() == [f'{tmp_path.name}: 2 shards, 00000.tar to 00001.tar']
 
 
 def test_an_interrupted_shard_leaves_no_tar(tmp_path):

@@ -59,7 +59,7 @@ def test_a_short_run_learns_and_leaves_a_checkpoint_that_loads(setting):
     checkpoint = load_checkpoint(folder / 'a' / 'checkpoint.safetensors')
     assert checkpoint.network == 'pano_tiny'
     assert checkpoint.provenance['step'] == 30 and checkpoint.provenance['samples'] == 90
-    assert checkpoint.provenance['data'] == ['data/00000.tar']
+    assert checkpoint.provenance['data'] == ['data: 1 shards, 00000.tar to 00000.tar']
     assert checkpoint.provenance['config']['seed'] == 1 and checkpoint.provenance['commit']
     build_network(checkpoint.network, checkpoint.config).load_state_dict(checkpoint.state)
     assert list((folder / 'a').glob('seen_*.jpg'))

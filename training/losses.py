@@ -76,7 +76,10 @@ def range_mask_bce(logits: Tensor, range_m: Tensor, thresholds_m, solid_angle: T
 
 
 def empty_hinge(pred: Tensor, range_m: Tensor, far_m: float, solid_angle: Tensor) -> Tensor:
-    """Return mean max(0, log far - pred) over empty pixels: an empty ray must not look near."""
-    weight = solid_angle * torch.isposinf(range_m)
-    shortfall = F.relu(torch.log(pred.new_tensor(far_m)) - pred)
-    return image_mean(weighted_mean(shortfall, weight), weight)
+    """
+    Return max(0, log far - pred) of empty pixels: an empty ray must not look near.
+
+    The mean is over the whole sphere, so that a few rays through the cracks of a room weigh little.
+    """
+    shortfall = F.relu(torch.log(pred.new_tensor(far_m)) - pred) * torch.isposinf(range_m)
+    return weighted_mean(shortfall, solid_angle.expand_as(shortfall)).mean()

@@ -153,8 +153,13 @@ class ShardSet:
         return decode_sample(members, f'{path}:{key}')
 
     def names(self) -> list[str]:
-        """Return the shards, sorted, as <folder>/<file> (for the provenance of a checkpoint)."""
-        return sorted(f'{p.parent.name}/{p.name}' for p in self._shards)
+        """Return one line per folder, '<name>: <count> shards, <first> to <last>'."""
+        lines = []
+        for folder in self._folders:
+            own = sorted(p.name for p in self._shards if p.parent == folder)
+            if own:
+                lines.append(f'{folder.name}: {len(own)} shards, {own[0]} to {own[-1]}')
+        return lines
 
 
 def _locate(path: Path):

@@ -10,6 +10,8 @@ from formula_weights import formula_state_dict
 import numpy as np
 import torch
 
+from training.networks.spherevit import imagenet_normalised
+
 DATA = Path(__file__).parent / 'data' / 'released'
 STAGE_TOLERANCE = 5e-5           # of the largest sample of the stage
 
@@ -21,10 +23,11 @@ class Golden:
         self.arrays = np.load(path)
         self.meta = json.loads(str(self.arrays['meta']))
 
-    def image(self, resized: bool = True) -> torch.Tensor:
-        """Return RGB in 0..1, (batch, 3, height, width); ImageNet-normalised where the file is."""
-        rgb = self.arrays['net_rgb' if resized and 'net_rgb' in self.arrays else 'rgb']
-        return torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 255
+    def image(self) -> torch.Tensor:
+        """Return what the network is fed: RGB, (batch, 3, height, width)."""
+        rgb = self.arrays['net_rgb' if 'net_rgb' in self.arrays else 'rgb']
+        image = torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 255
+        return imagenet_normalised(image) if self.meta.get('imagenet') else image
 
     def out(self, name: str) -> np.ndarray:
         """Return an output; every fourth pixel where `stride` says so."""
@@ -84,6 +87,15 @@ class Recorder:
             self._keep(name, inputs[0])
         module.register_forward_pre_hook(hook)
 
+    def method(self, module: torch.nn.Module, method: str, name: str) -> None:
+        """Record what a method of a module returns."""
+        inner = getattr(module, method)
+
+        def recorded(*inputs):
+            self.stages[name] = inner(*inputs)
+            return self.stages[name]
+        setattr(module, method, recorded)
+
     def _keep(self, name: str, tensor: torch.Tensor) -> None:
         calls = sum(key.startswith(name.split('{')[0]) for key in self.stages)
         self.stages[name.format(calls)] = tensor
@@ -129,7 +141,9 @@ def record_da2(network) -> Recorder:
     for k, tap in enumerate((5, 11, 17, 23)):
         recorder.input(network.align[k], f'dino_feature{tap}')
         recorder.output(network.align[k], f'aligner{k}')
-        recorder.input(network.prompt[k].norm_context, 'sphere_embedding')
+        network.prompt[k].register_forward_pre_hook(lambda _module, inputs: (
+            recorder.stages.update(
+                sphere_embedding=inputs[1].expand(inputs[0].shape[0], -1, -1))))
         recorder.output(network.prompt[k], f'prompt{k}')
     recorder.output(decoder.latent, 'to_latents', lambda tokens: tokens.flatten(1, 2))
     for k in range(3):
@@ -138,4 +152,14 @@ def record_da2(network) -> Recorder:
     recorder.output(decoder.mix, 'pred_head2')
     recorder.output(decoder.neck, 'to_depth_lr')
     recorder.output(decoder, 'log_distance_raw')
+    recorder.method(network, 'scaled_range', 'distance_model_res')
     return recorder
+
+
+def assert_parity(golden: Golden, stages: dict[str, torch.Tensor]) -> None:
+    """Fail with the first stage that departs from the authors' code, or with a missing one."""
+    missing = golden.stage_names() - set(stages)
+    assert not missing, f'stages not recorded: {sorted(missing)}'
+    departures = golden.departures(
+        {name: tensor for name, tensor in stages.items() if name in golden.stage_names()})
+    assert not departures, f'first stage that departs: {departures[0]}'

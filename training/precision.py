@@ -11,26 +11,74 @@ Feeds = dict[str, np.ndarray]
 
 # Kept in fp32 in an fp16 graph: sums and exponentials lose too much, and metres at 100 m would
 # come in steps of 6 cm.
-FP32_ISLANDS = ('LayerNormalization', 'Softmax', 'Exp', 'Sigmoid', 'Log', 'ReduceMean', 'Pow',
-                'Sqrt', 'Resize', 'Clip', 'Erf')
+FP32_ISLANDS = frozenset({'Cast', 'Clip', 'Constant', 'Erf', 'Exp', 'LayerNormalization', 'Log',
+                          'Pow', 'ReduceMean', 'Resize', 'Sigmoid', 'Softmax', 'Sqrt'})
 QUANTISED_NODES = ('Conv', 'MatMul', 'Gemm')
 
 
 def to_fp16(path: Path) -> None:
     """Rewrite a graph in half precision; inputs, outputs and FP32_ISLANDS stay fp32."""
     import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-    model = onnx.load(path)
-    last = output_nodes(model)
-    model = convert_float_to_float16(
-        model, keep_io_types=True, op_block_list=list(FP32_ISLANDS), node_block_list=last)
+    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+    graph = model.graph
+    casts = Casts(graph)
+    outputs = {output.name for output in graph.output}
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        half = node.op_type not in FP32_ISLANDS and not outputs & set(node.output)
+        for index, name in enumerate(node.input):
+            node.input[index] = casts.as_type(name, half)
+        casts.note_outputs(node, half)
+        graph.node.append(node)
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    del graph.value_info[:]
+    onnx.checker.check_model(model)
     onnx.save(model, path)
 
 
-def output_nodes(model) -> list[str]:
-    """Return the names of the nodes that write the graph's outputs."""
-    outputs = {output.name for output in model.graph.output}
-    return [node.name for node in model.graph.node if outputs & set(node.output)]
+class Casts:
+    """Inserts each conversion of a float tensor once, where it is first needed."""
+
+    def __init__(self, graph) -> None:
+        from onnx import TensorProto
+        self._graph = graph
+        self._weights = {tensor.name: tensor for tensor in graph.initializer}
+        typed = (*graph.input, *graph.value_info, *graph.output)
+        self._float = {value.name for value in typed
+                       if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+        self._float |= {name for name, tensor in self._weights.items()
+                        if tensor.data_type == TensorProto.FLOAT}
+        self._half: set[str] = set()          # float tensors that are produced in fp16
+        self._made: dict[tuple[str, bool], str] = {}
+
+    def as_type(self, name: str, half: bool) -> str:
+        """Return the name of this tensor in fp16 or fp32; other types stay as they are."""
+        if name not in self._float or half == (name in self._half):
+            return name
+        if (name, half) not in self._made:
+            self._made[name, half] = self._convert(name, half)
+        return self._made[name, half]
+
+    def note_outputs(self, node, half: bool) -> None:
+        """Remember in which type a node writes."""
+        if half:
+            self._half |= set(node.output) & self._float
+
+    def _convert(self, name: str, half: bool) -> str:
+        from onnx import helper, numpy_helper, TensorProto
+        converted = f'{name}_fp{16 if half else 32}'
+        if name in self._weights:
+            array = numpy_helper.to_array(self._weights[name]).astype(np.float16)
+            self._graph.initializer.append(numpy_helper.from_array(array, converted))
+        else:
+            kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+            self._graph.node.append(helper.make_node(
+                'Cast', [name], [converted], name=f'cast_{converted}', to=kind))
+        return converted
 
 
 def to_int8(path: Path, calibration: list[Feeds]) -> None:

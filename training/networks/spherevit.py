@@ -60,13 +60,16 @@ class SphereVit(nn.Module):
         :param image: (batch, 3, height, width) RGB in 0..1
         :return: (batch, height, width), no unit
         """
+        return F.interpolate(self.scaled_range(image), size=image.shape[-2:], mode='bilinear',
+                             align_corners=False)[:, 0]
+
+    def scaled_range(self, image: Tensor) -> Tensor:
+        """Return the range at network size, (batch, 1, rows, cols); see `forward`."""
         size_hw, factor = network_size(self.config, *image.shape[-2:])
         resized = F.interpolate(image, size=size_hw, mode='bilinear', align_corners=False)
         sphere_hw = tuple(side * factor for side in self.config.sphere_hw) or size_hw
         unscaled = self.unscaled_range(imagenet_normalised(resized), sphere_hw)
-        scaled = unscaled / torch.quantile(unscaled, OUTPUT_QUANTILE)
-        return F.interpolate(scaled, size=image.shape[-2:], mode='bilinear',
-                             align_corners=False)[:, 0]
+        return unscaled / torch.quantile(unscaled, OUTPUT_QUANTILE)
 
     def unscaled_range(self, image: Tensor, sphere_hw: tuple[float, ...]) -> Tensor:
         """

@@ -229,7 +229,7 @@ class PanoDepthNode(LifecycleNode):
         try:
             self._estimator.fall_back()
         except BackendError as none_left:
-            self._complain(f'every frame is lost until the node is restarted: {none_left}')
+            self._complain(f'and no other runtime is left: {none_left}')
             return
         self.get_logger().error(f'now running on {self._estimator.backend} instead')
 

@@ -103,7 +103,7 @@ def test_halving_agrees_with_one_area_pass_on_a_picture():
     coarse = np.random.default_rng(0).integers(0, 256, (60, 120, 3), dtype=np.uint8)
     image = cv2.resize(coarse, (1920, 960), interpolation=cv2.INTER_CUBIC)
     one_pass = cv2.resize(image, (512, 256), interpolation=cv2.INTER_AREA)
-    assert np.abs(resize_erp(image, (256, 512), 'area').astype(int) - one_pass).max() <= 2
+    assert np.abs(resize_erp(image, (256, 512), 'area').astype(int) - one_pass).max() <= 8
 
 
 def test_partial_panorama_is_padded_and_its_padding_is_unknown(stand_in):
@@ -175,3 +175,15 @@ def test_cancelled_runtime_raises_instead_of_answering(stand_in):
     estimator.cancel()
     with pytest.raises(BackendError, match='onnxruntime failed'):
         estimator.predict(painted(np.full((32, 64), 4.0)))
+
+
+def test_a_failed_runtime_is_replaced_by_the_next_of_the_order(stand_in):
+    pytest.importorskip('openvino', reason='the extra da_ros[openvino] is not installed')
+    estimator = RangeEstimator(stand_in, 'auto')
+    assert estimator.backend.startswith('openvino')
+    while estimator.backend != 'onnxruntime fp32':
+        estimator.fall_back()
+    assert np.allclose(estimator.predict(painted(np.full((32, 64), 4.0))).range_m, 4)
+    with pytest.raises(BackendError, match='no inference runtime works'):
+        estimator.fall_back()
+    assert np.allclose(estimator.predict(painted(np.full((32, 64), 4.0))).range_m, 4)

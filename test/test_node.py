@@ -347,3 +347,14 @@ def test_parameters_do_not_stop_the_frames(start, peer, model):
             image_msg(painted(np.full((32, 64), 16.0)), (1 + number) * SECOND),
             lambda n=number: depth and depth[-1].header.stamp.sec == 1 + n, 'a frame')
         assert np.isposinf(array_of(depth[-1])).all() == (number % 2 == 0)
+
+
+def test_quality_of_service_can_be_overridden(start, peer, model):
+    from rclpy.qos import ReliabilityPolicy
+    start(model=model, **{'qos_overrides./points.publisher.reliability': 'best_effort'})
+    peer.subscribe(LaserScan, 'scan')
+    peer.until(lambda: peer.node.count_publishers('points'), 'points')
+    assert peer.node.get_publishers_info_by_topic('/points')[0].qos_profile.reliability == \
+        ReliabilityPolicy.BEST_EFFORT
+    assert peer.node.get_publishers_info_by_topic('/scan')[0].qos_profile.reliability == \
+        ReliabilityPolicy.RELIABLE

@@ -51,6 +51,10 @@ class Message:
         """
         return self.bag.decode(self)
 
+    def cdr(self) -> bytes:
+        """Return the bytes as ROS 2 serialises them (CDR), whatever the bag's version."""
+        return self.bag.cdr(self)
+
 
 class BagReader:
     """An open bag; use as a context manager."""
@@ -140,6 +144,16 @@ class BagReader:
             return self._reader.deserialize(message.raw, message.kind)
         except Exception as error:
             raise BagError(f'a message of {message.topic} ({message.kind}) cannot be decoded: '
+                           f'{error}') from error
+
+    def cdr(self, message: Message) -> bytes:
+        """Return the CDR bytes of a message; see `Message.cdr`."""
+        if self._reader.is2:
+            return message.raw
+        try:
+            return bytes(self._reader.typestore.ros1_to_cdr(message.raw, message.kind))
+        except Exception as error:
+            raise BagError(f'a message of {message.topic} ({message.kind}) cannot be converted: '
                            f'{error}') from error
 
     def transforms(self) -> TransformTree:

@@ -72,6 +72,8 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--seconds', type=float, default=8.0, help='per panorama [%(default)s]')
     parser.add_argument('--rate', type=float, default=30.0, help='camera rate [Hz, %(default)s]')
     parser.add_argument('--backend', default='auto')
+    parser.add_argument('--patience', type=float, default=60.0,
+                        help='how long to wait for the first outputs [s, %(default)s]')
     parser.add_argument('--profile', type=Path, default=Path('config/fastdds.xml'),
                         help='FastDDS profile of all processes [%(default)s]')
     parser.add_argument('--plain-transport', action='store_true',
@@ -148,10 +150,10 @@ def show(sample: Path, node: subprocess.Popen, options: argparse.Namespace) -> R
         [sys.executable, '-m', 'da_ros.commands.camera', str(sample), '--rate', str(options.rate)],
         stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + options.patience
         while len(record.latest) < len(KINDS):
             executor.spin_once(timeout_sec=0.1)
-            check_alive(node, camera, record, deadline, options.out)
+            check_alive(node, camera, record, deadline, options)
         record.latency_ms.clear()
         record.arrivals.clear()
         end = time.monotonic() + options.seconds
@@ -166,15 +168,18 @@ def show(sample: Path, node: subprocess.Popen, options: argparse.Namespace) -> R
     return record
 
 
-def check_alive(node, camera, record: Record, deadline: float, out: Path) -> None:
+def check_alive(node, camera, record: Record, deadline: float,
+                options: argparse.Namespace) -> None:
     """Raise if a process ended or the outputs do not come."""
+    log = options.out / 'node.log'
     for name, process in (('node', node), ('camera', camera)):
         if process.poll() is not None:
-            raise DemoError(f'the {name} ended with exit code {process.returncode}; '
-                            f'see {out / "node.log"}')
+            raise DemoError(f'the {name} ended with exit code {process.returncode}; see {log}')
     if time.monotonic() > deadline:
         missing = ', '.join(sorted(set(KINDS) - set(record.latest)))
-        raise DemoError(f'no {missing} for {record.name} within 60 s; see {out / "node.log"}')
+        errors = [line for line in log.read_text().splitlines() if 'ERROR' in line]
+        raise DemoError(f'no {missing} for {record.name} within {options.patience:g} s; '
+                        + (errors[-1] if errors else f'see {log}'))
 
 
 def write_outputs(out: Path, sample: Path, record: Record) -> None:

@@ -12,10 +12,14 @@ else
 endif
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow test-gpu lint bench clean
+.PHONY: demo demo-bag test test-slow test-gpu lint bench clean
 
 demo: $(VENV)/demo.done
 	$(RUN) -m da_ros.commands.demo --out demo_output
+
+demo-bag: $(VENV)/test.done
+	rm -rf demo_output/demo_bag
+	$(RUN) -m training.demo_bag --out demo_output/demo_bag
 
 test: $(VENV)/test.done
 	$(RUN) -m ruff check da_ros training test bench launch setup.py

@@ -10,8 +10,12 @@ NAME = 'da_ros'
 COMMANDS = {
     'pano_depth': 'da_ros.node:main',
     'da_ros_infer': 'da_ros.commands.infer:main',
+    'da_ros_replay': 'da_ros.commands.replay:main',
+    'da_ros_evaluate_bag': 'training.evaluate_bag:main',
 }
 SHARE = f'share/{NAME}'
+# Resolved, because `colcon build --symlink-install` runs a link to this file elsewhere.
+README = Path(__file__).resolve().with_name('README.md')
 # colcon puts the console scripts into lib/da_ros (setup.cfg); pip ignores that setting and puts
 # them into bin/, where `ros2 run` does not look, so a wheel carries forwarding scripts.
 FORWARDERS = ([(f'lib/{NAME}', [f'scripts/{command}' for command in COMMANDS])]
@@ -21,7 +25,7 @@ setup(
     name=NAME,
     version='0.1.0',
     description='A 360-degree camera as a metric range sensor for ROS 2',
-    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description=README.read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     maintainer='da_ros maintainers',
@@ -43,7 +47,7 @@ setup(
         'ros': ['ros-rclpy[fastrtps]>=7.1.6', 'ros-sensor-msgs>=5.3.6', 'ros-std-srvs>=5.3.6',
                 'ros-diagnostic-msgs>=5.3.6'],
         'openvino': ['openvino>=2024.4'],
-        'bags': ['rosbags>=0.10'],
+        'bags': ['rosbags>=0.10', 'matplotlib>=3.6'],
         'training': ['torch>=2.6', 'open3d>=0.18', 'onnx>=1.17', 'onnxscript>=0.3',
                      'safetensors>=0.4', 'tensorboard>=2.15', 'trimesh>=4',
                      'matplotlib>=3.6'],

@@ -193,9 +193,13 @@ def _notes(evaluation: Any, bag: BagReader, image_topic: str, truth_topic: str, 
 def _plots(tables: BagTables, offsets: Array, errors: Array,
            offset: float) -> list[tuple[str, str]]:
     """Return plots over time, by azimuth and over the time offset, as (caption, data URI)."""
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
+    try:
+        import matplotlib
+        matplotlib.use('Agg')
+        from matplotlib import pyplot
+    except ImportError:
+        print('no plots in the report; for them run `pip install matplotlib`', file=sys.stderr)
+        return []
     if not tables.rows:
         return []
     stamp = tables.column('stamp_s')

@@ -42,6 +42,7 @@ from training.networks import build_network
 
 LONGEST_STEP_S = 20.0       # a longer gap means that the process was stopped
 DAY_S = 86400
+POLE_WEIGHT = 0.15
 
 
 class TrainError(DaRosError):
@@ -113,6 +114,17 @@ def make_batch(data: ShardSet, config: dict, rng: np.random.Generator):
     return (torch.from_numpy(np.ascontiguousarray(image)).float() / 255,
             torch.from_numpy(np.ascontiguousarray(range_m, np.float32)),
             torch.from_numpy(told.astype(np.float32)), torch.from_numpy(height))
+
+
+def loss_weights(height: int, width: int) -> torch.Tensor:
+    """
+    Return (H, W) solid angles, raised at the poles to a share of the equator's.
+
+    Without the floor the rows at the poles get almost no gradient, and Adam, which scales every
+    parameter alike, lets their own parameters (row prior, row bias) wander.
+    """
+    weight = solid_angles(height, width).astype(np.float32)
+    return torch.from_numpy(np.maximum(weight, POLE_WEIGHT * weight.max()))
 
 
 def compute_loss(model, batch, config: dict, solid_angle: torch.Tensor):
@@ -261,7 +273,7 @@ def train(args: argparse.Namespace) -> None:
         optimiser.load_state_dict(state['optimiser'])
         step, elapsed = state['step'], state['elapsed']
     size = tuple(model.config.size_hw)
-    solid_angle = torch.from_numpy(solid_angles(*size).astype(np.float32))
+    solid_angle = loss_weights(*size)
 
     def save() -> None:
         provenance = {'commit': current_commit(), 'config': config, 'step': step,

@@ -1,0 +1,244 @@
+import shutil
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from stages import DATA, formula_state, Golden
+import torch
+
+from da_ros.backends.base import BackendError
+from da_ros.bundle import BundleError, load_bundle
+from da_ros.config import RangeRule
+from da_ros.estimator import RangeEstimator
+from training import export
+from training.checkpoint import save_checkpoint
+from training.graph import check_graph, ExportError, make_graphs, Options, run_onnx
+from training.heads import head_checkpoint, trunk_sha256
+from training.networks import build_network
+from training.networks.spherevit import SphereVit
+from training.precision import to_fp16, to_int8
+
+GOLDEN_SEED = 11
+
+
+def command(*arguments) -> None:
+    sys.argv = ['training.export', *map(str, arguments)]
+    export.main()
+
+
+@pytest.fixture(autouse=True)
+def keep_argv():
+    kept = sys.argv
+    yield
+    sys.argv = kept
+
+
+@pytest.fixture(scope='module')
+def released_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp('released') / 'model.pth'
+    state = formula_state(DATA / 'dap_vits_state_dict.json', GOLDEN_SEED)
+    torch.save({f'module.{name}': tensor for name, tensor in state.items()}, path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def dap_bundle(released_file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('bundles') / 'dap'
+    command('--checkpoint', released_file, '--network', 'dap', '--size', '128x256',
+            '--out', folder)
+    return folder
+
+
+def check_golden(bundle_folder, golden):
+    rgb = golden.arrays['rgb'][0]
+    estimator = RangeEstimator(bundle_folder, backend='onnxruntime', rule=RangeRule(min_range_m=0))
+    range_m = estimator.predict(np.ascontiguousarray(rgb[..., ::-1])).range_m
+    beyond = golden.out('mask')[0]
+    near = (1 - beyond > 0.5) & (np.abs(beyond - 0.5) > 1e-4)
+    far = (1 - beyond <= 0.5) & (np.abs(beyond - 0.5) > 1e-4)
+    assert near.any() and far.any()
+    np.testing.assert_allclose(range_m[near], 100 * golden.out('infer_depth')[0][near],
+                               rtol=1e-4, atol=1e-3)
+    assert (golden.out('infer_depth')[0][far] == 1).all() and not np.isfinite(range_m[far]).any()
+
+
+def test_released_checkpoint_becomes_the_authors_output(dap_bundle):
+    golden = Golden(DATA / 'dap_vits_eval_preproc.npz')     # resized by the estimator, normalised
+    check_golden(dap_bundle, golden)
+    bundle = load_bundle(dap_bundle)
+    assert bundle.provenance['preprocessing'] == 'eval'
+    assert bundle.range_masks_m == (100.0,) and bundle.resize == 'cubic'
+
+
+def test_preprocessing_of_the_infer_script_is_an_option(released_file, tmp_path):
+    command('--checkpoint', released_file, '--network', 'dap', '--size', '128x256',
+            '--preprocessing', 'infer', '--out', tmp_path / 'dap')
+    check_golden(tmp_path / 'dap', Golden(DATA / 'dap_vits_128x256.npz'))
+    assert load_bundle(tmp_path / 'dap').provenance['preprocessing'] == 'infer'
+
+
+def test_other_range_mask_is_refused_with_the_list(dap_bundle):
+    with pytest.raises(BundleError, match='range_mask_m 20 is not in bundle .* which has 100'):
+        RangeEstimator(dap_bundle, backend='onnxruntime', rule=RangeRule(range_mask_m=20.0))
+
+
+def small_head(tmp_path, range_mask_m, trunk):
+    torch.manual_seed(int(range_mask_m))
+    config = {'encoder': 'vits', 'range_mask_m': range_mask_m}
+    state = build_network('dap_mask_head', config).state_dict()
+    return save_checkpoint(tmp_path / f'head_{range_mask_m:g}.safetensors', 'dap_mask_head',
+                           config, state, {'trunk_sha256': trunk})
+
+
+def test_heads_are_attached_and_detached(dap_bundle, tmp_path):
+    folder = tmp_path / 'dap'
+    shutil.copytree(dap_bundle, folder)
+    trunk = load_bundle(folder).provenance['trunk_sha256']
+    command('--bundle', folder, '--add-head', small_head(tmp_path, 20.0, trunk))
+    assert load_bundle(folder).range_masks_m == (20.0, 100.0)
+    estimator = RangeEstimator(folder, backend='onnxruntime', rule=RangeRule(range_mask_m=20.0))
+    image = cv2.imread(str(folder / 'self_check/0.png'))
+    near = estimator.predict(image)
+    estimator.rule = RangeRule(range_mask_m=100.0)
+    assert (near.limit_m, estimator.predict(image).limit_m) == (20.0, 100.0)
+    command('--bundle', folder, '--remove-head', 20)
+    assert load_bundle(folder).range_masks_m == (100.0,)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        p.name for p in dap_bundle.iterdir())
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith('.')] == []
+
+
+def test_head_of_another_encoder_is_refused(dap_bundle, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        command('--bundle', dap_bundle, '--add-head', small_head(tmp_path, 20.0, 'other'))
+    assert 'trained on another encoder' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command('--bundle', dap_bundle, '--remove-head', 20)
+    assert 'no separate range-mask head 20 m in bundle' in capsys.readouterr().err
+    assert load_bundle(dap_bundle).range_masks_m == (100.0,)
+
+
+def test_head_taken_from_a_network_belongs_to_its_trunk(released_file):
+    checkpoint = export.read_checkpoint(released_file, 'dap')
+    head = head_checkpoint(checkpoint, 100.0)
+    assert head.provenance['trunk_sha256'] == trunk_sha256(checkpoint.state)
+    assert set(head.state) == set(build_network('dap_mask_head', head.config).state_dict())
+    with pytest.raises(ExportError, match=r'no range mask 20 m in the checkpoint; it has \[100'):
+        head_checkpoint(checkpoint, 20.0)
+
+
+def test_fp16_graph_repeats_the_fp32_graph(dap_bundle, tmp_path):
+    for name in ('model.onnx', 'mask_100.onnx'):
+        shutil.copy(dap_bundle / name, tmp_path / name)
+        to_fp16(tmp_path / name)
+        assert (tmp_path / name).stat().st_size < 0.52 * (dap_bundle / name).stat().st_size
+    image = cv2.imread(str(dap_bundle / 'self_check/0.png'))
+    wanted = run_onnx(dap_bundle / 'model.onnx', {'image': image})
+    got = run_onnx(tmp_path / 'model.onnx', {'image': image})
+    assert np.quantile(np.abs(got['range_m'] / wanted['range_m'] - 1), 0.99) < 0.01
+    wanted = run_onnx(dap_bundle / 'mask_100.onnx', wanted)['range_mask_probability']
+    got = run_onnx(tmp_path / 'mask_100.onnx', got)['range_mask_probability']
+    assert ((got > 0.5) == (wanted > 0.5)).mean() > 0.995
+
+
+def test_int8_head_repeats_the_fp32_head(dap_bundle, tmp_path):
+    image = cv2.imread(str(dap_bundle / 'self_check/0.png'))
+    features = run_onnx(dap_bundle / 'model.onnx', {'image': image})
+    del features['range_m']
+    shutil.copy(dap_bundle / 'mask_100.onnx', tmp_path / 'mask.onnx')
+    to_int8(tmp_path / 'mask.onnx', [features])
+    assert (tmp_path / 'mask.onnx').stat().st_size < 0.3 * (
+        dap_bundle / 'mask_100.onnx').stat().st_size
+    wanted = run_onnx(dap_bundle / 'mask_100.onnx', features)['range_mask_probability']
+    got = run_onnx(tmp_path / 'mask.onnx', features)['range_mask_probability']
+    assert ((got > 0.5) == (wanted > 0.5)).mean() > 0.95
+
+
+def tiny_checkpoint(folder):
+    torch.manual_seed(0)
+    network = build_network('pano_tiny', {'size_hw': [64, 128]})
+    return save_checkpoint(folder / 'tiny.safetensors', 'pano_tiny', {'size_hw': [64, 128]},
+                           network.state_dict(), {'commit': 'abc'})
+
+
+def test_our_checkpoint_becomes_a_bundle(tmp_path):
+    command('--checkpoint', tiny_checkpoint(tmp_path), '--out', tmp_path / 'tiny')
+    bundle = load_bundle(tmp_path / 'tiny')
+    assert bundle.provenance['commit'] == 'abc' and bundle.uses_camera_height
+    assert [check.camera_height_m for check in bundle.self_checks] == [0.0, 1.2]
+    assert RangeEstimator(bundle, backend='onnxruntime').report.relative_error_p99 == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['tiny', 'tiny.safetensors']
+
+
+def test_graph_that_departs_from_torch_leaves_nothing(tmp_path, monkeypatch, capsys):
+    checkpoint = tiny_checkpoint(tmp_path)
+    monkeypatch.setattr(export, 'PARITY_RELATIVE', 0.0)
+    with pytest.raises(SystemExit):
+        command('--checkpoint', checkpoint, '--out', tmp_path / 'tiny')
+    assert 'departs from torch' in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ['tiny.safetensors']
+
+
+def test_bundle_that_fails_its_gate_leaves_nothing(tmp_path, monkeypatch, capsys):
+    def fail(_folder):
+        raise BackendError('fails the self-check')
+    checkpoint = tiny_checkpoint(tmp_path)
+    command('--checkpoint', checkpoint, '--out', tmp_path / 'tiny')
+    before = (tmp_path / 'tiny/model.yaml').read_bytes()
+    monkeypatch.setattr(export, 'open_as_robot', fail)
+    with pytest.raises(SystemExit):
+        command('--checkpoint', checkpoint, '--out', tmp_path / 'tiny', '--overwrite')
+    assert (tmp_path / 'tiny/model.yaml').read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['tiny', 'tiny.safetensors']
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--checkpoint', 'absent.pth', '--network', 'dap'], "no checkpoint file 'absent.pth'"),
+    (['--checkpoint', '{file}', '--network', 'da2'], 'holds DAP, not DA2; use --network dap'),
+    (['--checkpoint', '{file}'], "cannot read .*model.pth' as safetensors"),
+    (['--checkpoint', '{file}', '--network', 'dap', '--size', '80x160'], r'5 x 10 patches.*7\^2'),
+    (['--checkpoint', '{file}', '--network', 'dap', '--size', '464x928'], 'scramble'),
+    (['--checkpoint', '{file}', '--network', 'dap', '--size', '100x200'], 'nearest one is 96x192'),
+    (['--checkpoint', '{file}', '--network', 'dap', '--size', '128x512'], 'not a 2:1 panorama'),
+])
+def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, released_file, tmp_path,
+                                                  capsys):
+    filled = [text.format(file=released_file) for text in arguments]
+    with pytest.raises(SystemExit) as caught:
+        command(*filled, '--out', tmp_path / 'bundle')
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error')]
+    assert caught.value.code == 1 and len(error) == 1 and list(tmp_path.iterdir()) == []
+    with pytest.raises(ExportError, match=message):
+        raise ExportError(error[0])
+
+
+def test_existing_folder_is_not_replaced_unasked(released_file, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        command('--checkpoint', released_file, '--network', 'dap', '--out', tmp_path)
+    assert 'exists; give another --out, or --overwrite' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command('--checkpoint', tiny_checkpoint(tmp_path), '--out', tmp_path, '--overwrite')
+    assert 'is not a bundle and will not be overwritten' in capsys.readouterr().err
+
+
+def test_misaligned_sphere_is_refused_unless_corrected():
+    with torch.device('meta'):
+        network = build_network('da2')
+    assert isinstance(network, SphereVit)
+    for size_hw in ((504, 1008), (140, 280)):
+        with pytest.raises(ExportError, match='looks into wrong directions; use 546x1092'):
+            make_graphs(network, Options(size_hw))
+    with pytest.raises(ExportError, match='nearest one is 518x1036'):
+        make_graphs(network, Options((512, 1024)))
+
+
+def test_graph_with_control_flow_is_refused(tmp_path):
+    import onnx
+    from onnx import helper, TensorProto
+    value = helper.make_tensor_value_info('x', TensorProto.FLOAT, [2])
+    size = helper.make_tensor_value_info('n', TensorProto.INT64, [1])
+    graph = helper.make_graph([helper.make_node('Shape', ['x'], ['n'])], 'g', [value], [size])
+    onnx.save(helper.make_model(graph), tmp_path / 'g.onnx')
+    with pytest.raises(ExportError, match='g.onnx holds Shape'):
+        check_graph(tmp_path / 'g.onnx', ('n',))

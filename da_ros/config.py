@@ -54,6 +54,18 @@ class EstimatorConfig:
 
 
 @dataclass(frozen=True)
+class ScaleConfig:
+    """Where metres come from when the bundle is scale-invariant; metric bundles need none."""
+
+    source: str = _value(
+        'none', 'Scale of a scale_invariant bundle: camera_height takes it from the floor and '
+        'camera_height_m in every frame, fixed uses scale.metres_per_unit.',
+        choices=('none', 'camera_height', 'fixed'))
+    metres_per_unit: float = _value(
+        1.0, 'Metres per unit of the bundle where scale.source is fixed.', 1e-3, 1e3)
+
+
+@dataclass(frozen=True)
 class InputConfig:
     """How camera messages arrive."""
 
@@ -137,6 +149,7 @@ class Config:
 
     estimator: EstimatorConfig = EstimatorConfig()
     rule: RangeRule = RangeRule()
+    scale: ScaleConfig = ScaleConfig()
     input: InputConfig = InputConfig()
     erp: ErpConfig = ErpConfig()
     depth: DepthConfig = DepthConfig()
@@ -145,8 +158,8 @@ class Config:
     frames: FramesConfig = FramesConfig()
 
 
-PREFIXES = {'estimator': '', 'rule': '', 'input': '', 'erp': 'erp.', 'depth': 'depth.',
-            'points': 'points.', 'scan': 'scan.', 'frames': 'frames.'}
+PREFIXES = {'estimator': '', 'rule': '', 'scale': 'scale.', 'input': '', 'erp': 'erp.',
+            'depth': 'depth.', 'points': 'points.', 'scan': 'scan.', 'frames': 'frames.'}
 
 
 def check_values(group: Any, prefix: str = '') -> None:

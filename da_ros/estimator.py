@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from da_ros import gate
 from da_ros.backends.base import Backend, BackendError, BACKENDS, feeds_for, open_backend
 from da_ros.bundle import Bundle, load_bundle
-from da_ros.config import check_values, ConfigError, RangeRule
+from da_ros.config import check_values, ConfigError, RangeRule, ScaleConfig
 from da_ros.range_map import RangeMap
+from da_ros.scale import check_scale, metres_per_unit
 from da_ros.sphere import check_erp_size, elevation_from_row
 
 INTERPOLATION = {'area': cv2.INTER_AREA, 'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC}
@@ -45,6 +46,7 @@ class RangeEstimator:
         """
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self.span_deg = elevation_span_deg
+        self.scale = ScaleConfig()        # of a scale_invariant bundle; `none` keeps its units
         self.rule = rule or RangeRule()
         self.refused: list[str] = []      # why runtimes earlier in the order were not taken
         self._threads = threads
@@ -104,6 +106,10 @@ class RangeEstimator:
         """Range from which on a pixel is +inf [m]."""
         return self._limit_m
 
+    def check_metric(self, scale: ScaleConfig, camera_height_m: float) -> None:
+        """Raise ConfigError if this bundle gives no metres under a scale configuration."""
+        check_scale(self.bundle.kind, self.bundle.name, scale, camera_height_m)
+
     def predict(self, image: NDArray[np.uint8]) -> RangeMap:
         """
         Estimate the range in every direction.
@@ -112,6 +118,7 @@ class RangeEstimator:
         :return: RangeMap at network size
         :raises ValueError: wrong type or shape, naming it
         :raises BackendError: if the runtime fails, is cancelled, or gives a non-finite range
+        :raises ScaleError: if the scale is to come from a floor that is not seen
         """
         return self.infer(self.network_image(image))
 
@@ -144,6 +151,9 @@ class RangeEstimator:
         if self.bundle.output_quantile is not None:
             quantile = np.quantile(range_m, self.bundle.output_quantile)
             range_m = range_m / np.float32(quantile)
+        if self.bundle.kind == 'scale_invariant' and self.scale.source != 'none':
+            factor = metres_per_unit(range_m, self.scale, self._rule.camera_height_m)
+            range_m = range_m * np.float32(factor)
         return range_m
 
     def _probability(self, probability: NDArray[np.float32] | None,

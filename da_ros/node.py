@@ -26,6 +26,7 @@ from da_ros.estimator import RangeEstimator
 from da_ros.outputs import check_depth_encoding, Outputs
 from da_ros.pixels import image_from_compressed_msg, image_from_msg
 from da_ros.range_map import RangeMap, seam_ratio
+from da_ros.scale import floor_below
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -128,17 +129,19 @@ class PanoDepthNode(LifecycleNode):
         estimator = RangeEstimator(
             chosen.model or None, chosen.backend, chosen.threads, config.rule,
             (erp.elevation_min_deg, erp.elevation_max_deg))
-        if estimator.bundle.kind != 'metric':
-            raise ConfigError(
-                f'bundle {estimator.bundle.name!r} is {estimator.bundle.kind}: it gives no '
-                'metres, and no scale source is configured; use a metric bundle')
-        check_depth_encoding(config, estimator.limit_m)
+        self._check_with(estimator, config)
         for reason in estimator.refused:
             self.get_logger().warning(f'backend not taken: {reason}')
         self.get_logger().info(
             f'bundle {estimator.bundle.name!r} runs on {estimator.backend} '
             f'({estimator.report}), limit {estimator.limit_m:g} m')
         return estimator
+
+    @staticmethod
+    def _check_with(estimator: RangeEstimator, config: Config) -> None:
+        _, limit_m = estimator.resolve(config.rule)
+        check_depth_encoding(config, limit_m)
+        estimator.check_metric(config.scale, config.rule.camera_height_m)
 
     def _stop_worker(self) -> None:
         if self._subscription is not None:
@@ -160,8 +163,7 @@ class PanoDepthNode(LifecycleNode):
         try:
             config = parameters.with_changes(self._config, changed, self._estimator is not None)
             if self._estimator is not None:
-                _, limit_m = self._estimator.resolve(config.rule)
-                check_depth_encoding(config, limit_m)
+                self._check_with(self._estimator, config)
         except (ConfigError, DaRosError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         for name in (*(parameter.name for parameter in changed), parameters.WHOLE_SET):
@@ -210,6 +212,7 @@ class PanoDepthNode(LifecycleNode):
         with statistics.timed('inference'):
             if estimator.rule is not config.rule:
                 estimator.rule = config.rule
+            estimator.scale = config.scale
             range_map = estimator.infer(net_image)
         with statistics.timed('messages'):
             self._outputs.publish(topics, range_map, config, stamp, msg.header.frame_id,
@@ -253,9 +256,13 @@ class PanoDepthNode(LifecycleNode):
         if estimator is not None:
             values |= {'bundle': estimator.bundle.name, 'backend': estimator.backend,
                        'self-check': str(estimator.report),
-                       'limit': f'{estimator.limit_m:g} m',
-                       'scale': 'metric bundle, no monitor'}
+                       'limit': f'{estimator.limit_m:g} m'}
         if last_map is not None:
+            depth_m, share = floor_below(last_map.range_m)
+            known = f', camera_height_m {height:g}' if (
+                height := self._config.rule.camera_height_m) else ''
+            values['scale'] = f'floor {depth_m:.2f} m below the camera in {share:.0%} of the ' \
+                              f'downward view{known}'
             values['seam step over other steps'] = f'{seam_ratio(last_map.range_m):.2f}'
         self._diagnostics.publish(diagnostic_msg(
             self.get_clock().now().to_msg(), self.get_fully_qualified_name(), level, message,

@@ -358,3 +358,17 @@ def test_quality_of_service_can_be_overridden(start, peer, model):
         ReliabilityPolicy.BEST_EFFORT
     assert peer.node.get_publishers_info_by_topic('/scan')[0].qos_profile.reliability == \
         ReliabilityPolicy.RELIABLE
+
+
+def test_a_scale_invariant_bundle_needs_a_scale_source(start, peer, tmp_path):
+    bundle = write_stand_in_bundle(tmp_path / 'b', kind='scale_invariant', masks=(),
+                                   max_range_m=None, metres_per_unit=None)
+    node = start(model=bundle.folder)
+    node.wait_for_log("bundle 'stand_in' is scale_invariant: it gives no metres by itself")
+    assert peer.state() == 'unconfigured'
+    assert peer.set_parameters(scale__source='fixed', scale__metres_per_unit=0.5).successful
+    assert peer.change_state(CONFIGURE) and peer.change_state(ACTIVATE)
+    assert 'gives no metres' in peer.set_parameters(scale__source='none').reason
+    depth = peer.subscribe(Image, 'depth/image')
+    peer.publish_until(image_msg(painted(np.full((32, 64), 8.0))), lambda: depth, 'a frame')
+    assert np.allclose(array_of(depth[0]), 4)

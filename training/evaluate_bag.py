@@ -126,9 +126,9 @@ class BagEvaluation:
                image: NDArray[np.uint8]) -> dict[str, float]:
         height_m = self.estimator.rule.camera_height_m
         scores = score_frame(name, ('all',), pred, target, self.protocol,
-                             camera_height_m=height_m, complete=True)
+                             camera_height_m=height_m)
         aligned = score_frame(name, ('all',), pred, target,
-                              replace(self.protocol, align='median'), complete=False)
+                              replace(self.protocol, align='median'), outlines=False)
         self.tables.add(scores, aligned, pred, target, image)
         metrics = scores.metrics
         return {key: metrics[key] for key in ('abs_rel', 'rmse_m', 'mae_m', 'delta_1')} | {

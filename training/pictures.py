@@ -8,11 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros.range_map import colour, RangeMap
+from da_ros.range_map import colour, RangeMap, resample_nearest
 from training.obstacles import nearest_per_col
 
 Array = NDArray[np.floating]
 WIDTH = 400
+_AWAY = np.abs(np.arange(256) - 128)[:, None] / 128
+_ERROR_COLOURS = (255 * (1 - _AWAY) + _AWAY * np.where(
+    np.arange(256)[:, None] > 128, (40, 40, 230), (230, 110, 30))).astype(np.uint8)
 TITLES = ('input', 'prediction', 'truth', 'error', 'nearest obstacle from above')
 
 
@@ -32,10 +35,12 @@ def frame_strip(image: NDArray[np.uint8], pred: Array, target: Array,
     :return: (200, 4 * 400 + 200, 3) BGR
     """
     limit_m = _far(target, pred)
-    panels = [image, painted(pred, limit_m), painted(target, limit_m),
-              error_map(pred, target)]
-    small = [cv2.resize(p, (WIDTH, WIDTH // 2), interpolation=cv2.INTER_AREA) for p in panels]
-    return np.hstack([*small, scan_overlay(pred, target, camera_height_m, WIDTH // 2)])
+    overlay = scan_overlay(pred, target, camera_height_m, WIDTH // 2)
+    picture = cv2.resize(image, (WIDTH, WIDTH // 2), interpolation=cv2.INTER_AREA)
+    pred, target = (resample_nearest(a.astype(np.float32), WIDTH // 2, WIDTH)
+                    for a in (pred, target))
+    return np.hstack([picture, painted(pred, limit_m), painted(target, limit_m),
+                      error_map(pred, target), overlay])
 
 
 def painted(range_m: Array, limit_m: float) -> NDArray[np.uint8]:
@@ -48,9 +53,8 @@ def error_map(pred: Array, target: Array) -> NDArray[np.uint8]:
     """Return log2(pred / target) in colour (BGR); full red or blue at a factor of two."""
     known = np.isfinite(pred) & np.isfinite(target) & (pred > 0) & (target > 0)
     octaves = np.log2(np.where(known, pred, 1) / np.where(known, target, 1))
-    away = np.clip(np.abs(octaves), 0, 1)[..., None]
-    hue = np.where((octaves > 0)[..., None], (40, 40, 230), (230, 110, 30))
-    picture = (255 * (1 - away) + hue * away).astype(np.uint8)
+    level = np.rint(128 + 127 * np.clip(octaves, -1, 1)).astype(np.uint8)
+    picture = _ERROR_COLOURS[level]
     picture[~known] = 128
     return picture
 

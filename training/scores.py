@@ -50,8 +50,8 @@ class FrameScores:
 def score_frame(
         frame: str, groups: tuple[str, ...], pred: Array, target: Array, protocol: Protocol, *,
         image: NDArray[np.uint8] | None = None, camera_height_m: float = 0.0,
-        complete: bool = True, labels: dict[str, NDArray[np.bool_]] | None = None
-        ) -> FrameScores:
+        complete: bool = True, outlines: bool = True,
+        labels: dict[str, NDArray[np.bool_]] | None = None) -> FrameScores:
     """
     Reduce one prediction to its sums.
 
@@ -60,6 +60,7 @@ def score_frame(
     :param image: (H, W, 3), only for protocols that look at black pixels
     :param camera_height_m: above the floor [m]; 0 = unknown: no obstacle metrics
     :param complete: False if the truth leaves things out (room layout): no obstacles, no edges
+    :param outlines: also measure the seam, and edges where the truth is complete and dense
     :param labels: (H, W) bool per label name
     """
     compared = compare(pred, target, protocol, image)
@@ -67,6 +68,7 @@ def score_frame(
     sectors = np.zeros(0, obstacles.SECTOR_DTYPE)
     if complete and camera_height_m > 0:
         sectors = obstacles.sector_table(aligned, target, camera_height_m)
+    dense = complete and np.isnan(target).mean() < 0.5       # single points have no edges
     bands = metrics.band_sums(compared.pred, compared.target, compared.weight)
     return FrameScores(
         frame, groups, bands.sum(axis=0), bands,
@@ -79,8 +81,9 @@ def score_frame(
         scale=compared.scale,
         true_scale=compared.scale * weighted_median(compared.target, compared.weight)
         / weighted_median(compared.pred, compared.weight) if compared.pred.size else np.nan,
-        coverage=compared.coverage, seam=metrics.seam_sums(pred),
-        edges=metrics.edge_counts(aligned, target) if complete else np.zeros(4),
+        coverage=compared.coverage,
+        seam=metrics.seam_sums(pred) if outlines else np.zeros(4),
+        edges=metrics.edge_counts(aligned, target) if outlines and dense else np.zeros(4),
         sectors=sectors)
 
 

@@ -199,3 +199,16 @@ def test_resizing_a_range_closes_the_seam_and_spreads_no_infinity():
     large = resize_range(smooth, 32, 64)
     assert np.isinf(large).sum() == 4 * 2 * 4
     assert resize_range(smooth, 16, 32) is smooth
+
+
+def test_shards_are_scored_like_pairs(tmp_path, pairs_folder):
+    from training.data.shards import write_shard
+    samples = [pair.load() for pair in read_pairs(pairs_folder) if pair.complete]
+    (tmp_path / 'shards').mkdir()
+    write_shard(tmp_path / 'shards' / '000.tar', samples, {})
+    bundle = write_coded_bundle(tmp_path / 'b')
+    assert run('--bundle', bundle, '--data', tmp_path / 'shards', '--out', tmp_path / 'out') == 0
+    rows = json.loads((tmp_path / 'out' / 'report.json').read_text())['predictors']['b'][
+        'variants']['unaligned']['groups']
+    assert rows['all']['frames'] == 2 and rows['all']['abs_rel'] < 0.03
+    assert 'source synth_a_00' in rows

@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from da_ros.errors import DaRosError
 from training import metrics, obstacles, report
-from training.data.pairs import LABELS, Pair, PairsError, read_pairs
+from training.data.pairs import LABELS, PairsError
+from training.evaluate_data import EvaluationFrame, open_data
 from training.pictures import data_uri, frame_strip, TITLES
 from training.predictors import BundlePredictor, Predictor, resize_range
 from training.protocols import get_protocol, Protocol, PROTOCOLS
@@ -57,7 +58,7 @@ class Evaluation:
         self.masks: dict[tuple[str, float], NDArray[np.float64]] = {}
         self._worst: list[tuple[float, str, str]] = []
 
-    def add(self, pair: Pair) -> list[dict[str, Any]]:
+    def add(self, pair: EvaluationFrame) -> list[dict[str, Any]]:
         """Score one pair with every predictor; returns one plain row per predictor and variant."""
         sample = pair.load()
         bgr = np.ascontiguousarray(sample.image[..., ::-1])
@@ -103,7 +104,7 @@ class Evaluation:
             key = (predictor.name, mask_m)
             self.masks[key] = self.masks.get(key, np.zeros(3)) + counts
 
-    def _labels(self, pair: Pair) -> dict[str, NDArray[np.bool_]]:
+    def _labels(self, pair: EvaluationFrame) -> dict[str, NDArray[np.bool_]]:
         label = pair.load_label()
         return {} if label is None else {name: label == i for i, name in LABELS.items()}
 
@@ -177,7 +178,7 @@ def variant_tables(frames: Sequence[FrameScores], protocol: Protocol) -> dict[st
         'obstacles_by_width': obstacles.by_width(sectors, 3.0) if sectors.size else {}}
 
 
-def evaluate(predictors: Sequence[Predictor], pairs: Sequence[Pair], protocol: Protocol,
+def evaluate(predictors: Sequence[Predictor], pairs: Sequence[EvaluationFrame], protocol: Protocol,
              out: Path, pictures: int = 12) -> dict[str, Any]:
     """
     Score pairs, write the report into a folder and return its content.
@@ -193,7 +194,7 @@ def evaluate(predictors: Sequence[Predictor], pairs: Sequence[Pair], protocol: P
         for pair in tqdm(pairs, unit='frame', disable=None):
             try:
                 rows = evaluation.add(pair)
-            except PairsError as error:
+            except DaRosError as error:
                 failed.append(str(error))
                 continue
             for row in rows:
@@ -234,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     try:
         protocol = get_protocol(args.protocol)
-        pairs = read_pairs(args.data)
+        pairs = open_data(args.data)
         if args.only:
             pairs = [pair for pair in pairs if any(word in pair.groups for word in args.only)]
         if not pairs:
@@ -263,7 +264,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--bundle', action='append', default=[], metavar='FOLDER',
                         help='bundle to score; repeat to compare')
     parser.add_argument('--data', required=True, metavar='FOLDER',
-                        help='NAME.jpg beside NAME_depth_mm.png, with or without pairs.json')
+                        help='NAME.jpg beside NAME_depth_mm.png (pairs.json optional), or shards')
     parser.add_argument('--protocol', default='sphere', help=', '.join(PROTOCOLS))
     parser.add_argument('--out', required=True, metavar='FOLDER', help='folder for the report')
     parser.add_argument('--only', action='append', default=[], metavar='GROUP',

@@ -56,7 +56,7 @@ class Pair:
         if self.scene:
             groups.append(f'scene {self.scene}')
         if self.camera_height_m > 0:
-            groups.append(_height_group(self.camera_height_m))
+            groups.append(height_group(self.camera_height_m))
         return tuple(dict.fromkeys(group for group in groups if group))
 
     def load(self) -> Sample:
@@ -142,7 +142,8 @@ def _found(folder: Path) -> Iterator[Pair]:
         yield Pair(name=name, image_path=image, range_path=range_path)
 
 
-def _height_group(height_m: float) -> str:
+def height_group(height_m: float) -> str:
+    """Return the table row of a camera height [m]."""
     if height_m <= 0.5:
         return 'camera <= 0.5 m'
     return 'camera 0.5-1 m' if height_m <= 1.0 else 'camera > 1 m'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -91,7 +92,7 @@ class PanoDepthNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the camera and start the worker."""
         assert self._outputs and self._estimator
-        self._statistics = Statistics()
+        self._statistics, self._seen_by_diagnostics = Statistics(), (0, 0)
         self._worker = _Worker(self._process)
         compressed = self._config.input.image_transport == 'compressed'
         self._subscription = self.create_subscription(
@@ -237,13 +238,11 @@ class PanoDepthNode(LifecycleNode):
         self.get_logger().error(f'now running on {self._estimator.backend} instead')
 
     def _complain(self, text: str) -> None:
-        """Log an error at once, but the same text not again within 30 s."""
+        """Log an error at once, but the same one (up to its numbers) not again within 30 s."""
         self._statistics.last_error = text
-        now = time.monotonic()
-        if now - self._complaints.get(text, -REPEAT_COMPLAINT_S) >= REPEAT_COMPLAINT_S:
-            if len(self._complaints) > 100:
-                self._complaints.clear()
-            self._complaints[text] = now
+        now, kind = time.monotonic(), re.sub(r'\d+', '#', text)
+        if now - self._complaints.get(kind, -REPEAT_COMPLAINT_S) >= REPEAT_COMPLAINT_S:
+            self._complaints[kind] = now
             topic = self._subscription.topic_name if self._subscription is not None else 'image'
             self.get_logger().error(f'{topic}: {text}')
 

@@ -306,10 +306,12 @@ def test_newest_frame_wins_and_older_ones_are_counted(start, peer, tmp_path):
     assert int(values['received']) == int(values['published']) + int(values['dropped'])
 
 
-@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_middle_of_a_frame_ends_cleanly(start, peer, tmp_path, how):
+@pytest.mark.parametrize('how, backend', [
+    (signal.SIGINT, 'onnxruntime'), (signal.SIGTERM, 'onnxruntime'), (signal.SIGINT, 'openvino')])
+def test_a_signal_in_the_middle_of_a_frame_ends_cleanly(start, peer, tmp_path, how, backend):
+    pytest.importorskip(backend, reason=f'{backend} is not installed')
     bundle = write_stand_in_bundle(tmp_path / 'slow', work=60)
-    node = start(model=bundle.folder)
+    node = start(model=bundle.folder, backend=backend)
     peer.subscribe(Image, 'depth/image')
     peer.publish(image_msg(painted(np.full((32, 64), 4.0))))
     time.sleep(0.3)

@@ -18,7 +18,7 @@ from training.simulator.rooms import divide  # noqa: E402
 from training.simulator.scene import Light, Material, Scene, Sky  # noqa: E402
 from training.simulator.shapes import box, cylinder, ellipsoid, moved, quad  # noqa: E402
 from training.simulator.textures import SimulatorError, TextureStore  # noqa: E402
-from training.simulator.views import _clear, _reach, ViewConfig  # noqa: E402
+from training.simulator.views import _clear, _reach, random_camera, ViewConfig  # noqa: E402
 
 SIZE = (32, 64)
 
@@ -216,3 +216,14 @@ def test_wrong_arguments_are_one_line(tmp_path, capsys):
     assert '--mix a' in capsys.readouterr().err
     assert simulate.main([]) == 1
     assert '--assets' in capsys.readouterr().err
+
+
+def test_outdoor_cameras_never_stand_under_a_low_slab():
+    ground = quad((-20, -20, 0), (40, 0, 0), (0, 40, 0))
+    slab = quad((-20, -20, 2.6), (40, 0, 0), (0, 40, 0))
+    for indoor, found in ((True, True), (False, False)):
+        scene = make_scene(ground, slab, indoor=indoor)
+        scene.regions = [(-5.0, -5.0, 5.0, 5.0)]
+        config = ViewConfig(min_height_m=1.5, max_height_m=2.0)
+        camera = random_camera(np.random.default_rng(0), scene, config)
+        assert (camera is not None) == found

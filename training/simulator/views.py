@@ -13,6 +13,7 @@ from training.simulator.scene import Light, Scene
 
 PROBE_HW = (32, 64)
 MIN_CLEARANCE_M = 0.15
+MIN_OUTDOOR_HEADROOM_M = 1.5
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def random_camera(rng, scene: Scene, config: ViewConfig, tries: int = 40):
         seen = np.isfinite(range_m)
         if scene.indoor and (not np.isfinite(axes[1]) or seen.mean() < 0.9):
             continue
+        if not scene.indoor and axes[1] < MIN_OUTDOOR_HEADROOM_M:
+            continue                    # under a raised lawn or inside a building
         return position, height
     return None
 

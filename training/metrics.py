@@ -180,9 +180,12 @@ def edge_counts(pred: Array, target: Array, tolerance_px: int = 2) -> Array:
     """
     Return (matched predicted, predicted, matched true, true) edge pixels.
 
-    An edge pixel is matched by one of the other map within `tolerance_px` rows and columns.
-    Pixels within the tolerance of an unknown truth are left out.
+    Larger maps are thinned to at least 256 rows first, so that the size of the truth does not
+    decide what is sharp. An edge pixel is matched by one of the other map within `tolerance_px`
+    rows and columns. Pixels within the tolerance of an unknown truth are left out.
     """
+    step = max(1, target.shape[0] // 256)
+    pred, target = pred[::step, ::step], target[::step, ::step]
     unknown = _grow(np.isnan(target), tolerance_px)
     edge_pred, edge_true = (range_edges(a) & ~unknown for a in (pred, target))
     return np.array([

@@ -4,16 +4,17 @@ Start the panoramic range sensor: node, transport settings, mounting transforms,
     ros2 launch da_ros pano_depth.launch.py image:=/equirectangular/image range_mask_m:=20
 """
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory, PackageNotFoundError
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 # Deserialising an image is dominated by page faults unless malloc keeps its memory.
 MALLOC = {'MALLOC_MMAP_THRESHOLD_': '33554432', 'MALLOC_TRIM_THRESHOLD_': '268435456',
@@ -42,73 +43,90 @@ ARGUMENTS = {
 }
 
 
+# Arguments that are parameters of the node: name of the parameter, type.
+PARAMETERS = {
+    'model': ('model', str), 'backend': ('backend', str), 'range_mask_m': ('range_mask_m', float),
+    'camera_height_m': ('camera_height_m', float), 'stamp_offset_s': ('stamp_offset_s', float),
+    'image_transport': ('image_transport', str), 'autostart': ('autostart', bool),
+    'use_sim_time': ('use_sim_time', bool), 'body_frame': ('frames.body', str),
+    'scan_frame': ('frames.scan', str),
+}
+
+
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start everything that they ask for."""
     arguments = [DeclareLaunchArgument(name, default_value=value, description=text)
                  for name, (value, text) in ARGUMENTS.items()]
-    return LaunchDescription([
-        *arguments, *_transport(), OpaqueFunction(function=_node),
-        OpaqueFunction(function=_mounting), _rviz()])
+    parts = [OpaqueFunction(function=part) for part in (_transport, _node, _mounting, _rviz)]
+    return LaunchDescription([*arguments, *parts])
 
 
-def _transport():
-    wanted = IfCondition(LaunchConfiguration('fast_transport'))
+def _text(context, name: str) -> str:
+    return LaunchConfiguration(name).perform(context)
+
+
+def _transport(context):
+    """Set the environment of every process started here, unless the user has set it already."""
     profile = Path(get_package_share_directory('da_ros')) / 'config' / 'fastdds.xml'
     if not profile.is_file():      # FastDDS itself would only log a wrong path
-        return [LogInfo(msg=f'FastDDS profile {profile} is missing; large images may be lost')]
+        raise RuntimeError(f'FastDDS profile {profile} is missing; install da_ros again, or give '
+                           'fast_transport:=false')
+    # The first name is that of Jazzy and older, the second that of Kilted and newer.
     names = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-    settings = {name: str(profile) for name in names} | MALLOC
+    settings = MALLOC if any(name in os.environ for name in names) else \
+        dict.fromkeys(names, str(profile)) | MALLOC
+    wanted = IfCondition(LaunchConfiguration('fast_transport'))
     return [SetEnvironmentVariable(name, value, condition=wanted)
-            for name, value in settings.items()]
+            for name, value in settings.items() if name not in os.environ]
 
 
 def _node(context):
-    def text(name):
-        return LaunchConfiguration(name).perform(context)
-
-    # Only what was given on the command line overrides the parameter file.
-    parameters = [text('params_file')] if text('params_file') else []
-    given = {
-        'model': str, 'backend': str, 'range_mask_m': float, 'camera_height_m': float,
-        'image_transport': str, 'stamp_offset_s': float, 'autostart': bool, 'use_sim_time': bool}
-    names = {'body_frame': 'frames.body', 'scan_frame': 'frames.scan'}
-    overrides = {name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-                 for name, kind in given.items() if text(name) != ARGUMENTS[name][0]}
-    if text('camera_height_m') not in ('0', '0.0') and not text('params_file'):
-        # Heights now count from the floor: 0.05 to 1.5 m above it is what a robot bumps into.
-        overrides |= {'scan.min_height_m': 0.05, 'scan.max_height_m': 1.5}
-    overrides |= {names[name]: ParameterValue(LaunchConfiguration(name), value_type=str)
-                  for name in names if text(name)}
-    image = text('image')
+    image = _text(context, 'image')
     return [Node(
         package='da_ros', executable='pano_depth', name='pano_depth', output='screen',
-        namespace=text('namespace'), parameters=[*parameters, overrides],
+        namespace=_text(context, 'namespace'), parameters=_parameters(context),
         remappings=[('image', image), ('image/compressed', f'{image}/compressed')],
-        arguments=['--ros-args', '--log-level', text('log_level')])]
+        arguments=['--ros-args', '--log-level', _text(context, 'log_level')])]
+
+
+def _parameters(context) -> list:
+    """Return the parameter file, if any, and over it what was given on the command line."""
+    file = _text(context, 'params_file')
+    if file and not Path(file).is_file():      # launch_ros itself would only warn
+        raise RuntimeError(f'params_file {file!r} does not exist; copy config/pano_depth.yaml')
+    # A number that is written without a point would otherwise become an integer parameter.
+    given = {parameter: ParameterValue(LaunchConfiguration(name), value_type=kind)
+             for name, (parameter, kind) in PARAMETERS.items()
+             if _text(context, name) != ARGUMENTS[name][0]}
+    if 'camera_height_m' in given and not file and float(_text(context, 'camera_height_m')) > 0:
+        # Heights now count from the floor: 0.05 to 1.5 m above it is what a robot bumps into.
+        given |= {'scan.min_height_m': 0.05, 'scan.max_height_m': 1.5}
+    return [*([file] if file else []), *([given] if given else [])]
+
+
+def _body_frame(context) -> str:
+    """Return the frame of the clouds, derived as the node derives it."""
+    camera = _text(context, 'camera_frame')
+    return _text(context, 'body_frame') or (
+        camera.removesuffix('_optical_frame').removesuffix('_frame') + '_link')
 
 
 def _mounting(context):
     """Publish base -> camera body -> camera optical frame, where tf2_ros is installed."""
-    def text(name):
-        return LaunchConfiguration(name).perform(context)
-
-    numbers = text('base_from_camera').replace(',', ' ').split()
+    given = _text(context, 'base_from_camera')
+    numbers = given.replace(',', ' ').split()
     if not numbers:
         return []
     if len(numbers) != 6:
-        raise RuntimeError(f'base_from_camera {text("base_from_camera")!r} has {len(numbers)} '
-                           'numbers; needs six: x y z roll pitch yaw')
+        raise RuntimeError(f'base_from_camera {given!r} has {len(numbers)} numbers; needs six: '
+                           'x y z roll pitch yaw')
     try:
         get_package_share_directory('tf2_ros')
     except PackageNotFoundError:
         return [LogInfo(msg='tf2_ros is not installed, so no mounting transform is published; '
                             'install ros-$ROS_DISTRO-tf2-ros')]
-    camera = text('camera_frame')
-    body = text('body_frame') or (
-        camera.removesuffix('_optical_frame').removesuffix('_frame') + '_link')
-    x, y, z, roll, pitch, yaw = numbers
-    mounting = _static_transform('mounting', text('base_frame'), body,
-                                 x, y, z, roll, pitch, yaw)
+    body, camera = _body_frame(context), _text(context, 'camera_frame')
+    mounting = _static_transform('mounting', _text(context, 'base_frame'), body, *numbers)
     optical = _static_transform('optical', body, camera, '0', '0', '0',
                                 '-1.5707963267948966', '0', '-1.5707963267948966')
     return [mounting] if body == camera else [mounting, optical]
@@ -120,7 +138,16 @@ def _static_transform(name, parent, child, x, y, z, roll, pitch, yaw):
                            '--yaw', yaw, '--frame-id', parent, '--child-frame-id', child])
 
 
-def _rviz():
-    config = PathJoinSubstitution([FindPackageShare('da_ros'), 'config', 'pano_depth.rviz'])
-    return Node(package='rviz2', executable='rviz2', name='rviz2', output='screen',
-                arguments=['-d', config], condition=IfCondition(LaunchConfiguration('rviz')))
+def _rviz(context):
+    """Start RViz around the body frame; its fixed topic names are those of no namespace."""
+    config = Path(get_package_share_directory('da_ros')) / 'config' / 'pano_depth.rviz'
+    prefix = '/' + _text(context, 'namespace').strip('/')
+    topics = {'/image': _text(context, 'image')} | {
+        f'/{name}': name for name in ('points', 'scan', 'depth/preview')}
+    return [Node(
+        package='rviz2', executable='rviz2', name='rviz2', output='screen',
+        arguments=['-d', str(config), '-f', _body_frame(context)],
+        remappings=[(old, os.path.join(prefix, new)) for old, new in topics.items()],
+        parameters=[{'use_sim_time': ParameterValue(LaunchConfiguration('use_sim_time'),
+                                                    value_type=bool)}],
+        condition=IfCondition(LaunchConfiguration('rviz')))]

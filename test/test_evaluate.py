@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+import subprocess
+import sys
 
 from coded_bundle import paint, write_coded_bundle
 import cv2
@@ -108,6 +110,15 @@ def test_protocols_of_the_papers_give_their_own_variants(
     assert variant in rows and rows[variant][key]
 
 
+def test_alignment_may_be_chosen(tmp_path, pairs_folder):
+    bundle = write_coded_bundle(tmp_path / 'b', scale=1.3)
+    assert run('--bundle', bundle, '--data', pairs_folder, '--align', 'scale_shift',
+               '--out', tmp_path / 'out') == 0
+    rows = json.loads((tmp_path / 'out' / 'report.json').read_text())['predictors']['b'][
+        'variants']
+    assert rows['scale_shift']['groups']['all']['abs_rel'] < 0.02
+
+
 def test_layout_truth_has_no_obstacles_and_sky_is_empty_only_where_rendered(pairs_folder):
     pairs = {pair.name: pair for pair in read_pairs(pairs_folder)}
     assert not pairs['layout'].complete and np.isnan(pairs['layout'].load().range_m[0]).all()
@@ -212,3 +223,13 @@ def test_shards_are_scored_like_pairs(tmp_path, pairs_folder):
         'variants']['unaligned']['groups']
     assert rows['all']['frames'] == 2 and rows['all']['abs_rel'] < 0.03
     assert 'source synth_a_00' in rows
+
+
+def test_evaluation_needs_neither_torch_nor_ros():
+    code = '\n'.join(['import sys', 'for name in ("torch", "rclpy", "sensor_msgs", "open3d"):',
+                      '    sys.modules[name] = None',
+                      'import training.evaluate, training.evaluate_bag, training.fusion',
+                      'import training.demo_bag, training.bag_output, da_ros.bag_writer'])
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                          cwd=Path(evaluate.__file__).parent.parent)
+    assert done.returncode == 0, done.stderr

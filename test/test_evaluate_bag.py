@@ -73,6 +73,7 @@ def test_truth_is_a_depth_panorama_bit_for_bit(tmp_path, bundle):
     bag = drive(tmp_path / 'bag', seconds=1.0)
     assert run(bag, bundle, tmp_path / 'out', '--truth', '/camera/depth/image') == 0
     scores = published(tmp_path / 'out')
+    assert report(tmp_path / 'out')['predictors']['coded']['masks']['10 m']['iou'] > 0.99
     assert scores['groups']['all']['abs_rel'] < 0.01            # steps of the paint
     assert {name for name in scores['labels'] if 'azimuth' in name} and len(scores['labels']) > 12
     assert [row['frame'] for row in rows(tmp_path / 'out')] == ['0', '1', '2', '3', '4']

@@ -43,11 +43,17 @@ class BagTables:
         self.edges_m = HEIGHT_EDGES_M if camera_height_m > 0 else RELATIVE_EDGES_M
         self.by_azimuth = np.zeros((SECTORS, len(metrics.SUMS)))
         self.by_height = np.zeros((len(self.edges_m) - 1, len(metrics.SUMS)))
+        self.masks: dict[float, Array] = {}            # limit [m] -> counts
         self._worst: list[tuple[float, str, str]] = []
 
     def add_row(self, row: dict[str, Any]) -> None:
         """Keep the plain numbers of a frame."""
         self.rows.append({k: v for k, v in row.items() if k != 'error'})
+
+    def add_mask(self, within: NDArray[np.bool_], target: Array, limit_m: float) -> None:
+        """Take in what is published as not empty, against the truth within the limit."""
+        counts = metrics.mask_counts(within, metrics.within_threshold(target, limit_m))
+        self.masks[limit_m] = self.masks.get(limit_m, np.zeros(3)) + counts
 
     def add(self, published: FrameScores, aligned: FrameScores, pred: Array, target: Array,
             image: NDArray[np.uint8]) -> None:
@@ -130,7 +136,9 @@ def write_bag_report(out: Path, evaluation: Any, bag: BagReader, image_topic: st
         'bag': str(bag.path), 'image_topic': image_topic, 'truth_topic': truth_topic,
         'protocol': 'sphere', 'comparisons': {},
         'predictors': {evaluation.estimator.bundle.name: {
-            'backend': evaluation.estimator.backend, 'masks': {}, 'variants': variants}},
+            'backend': evaluation.estimator.backend, 'variants': variants,
+            'masks': {f'{limit:g} m': metrics.mask_metrics(counts)
+                      for limit, counts in tables.masks.items()} if scored else {}}},
         'suggested_stamp_offset_s': evaluation.offset_ns / 1e9 + offset,
         'offset_scan': {'offset_s': offsets.tolist(), 'error': errors.tolist()},
         'latency_ms': percentiles(tables.column('infer_ms')),

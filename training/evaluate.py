@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from da_ros.errors import DaRosError
 from training import metrics, obstacles, report
+from training.alignment import METHODS
 from training.data.pairs import LABELS, PairsError
 from training.evaluate_data import EvaluationFrame, open_data
 from training.pictures import data_uri, frame_strip, TITLES
@@ -235,6 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     try:
         protocol = get_protocol(args.protocol)
+        protocol = replace(protocol, align=args.align) if args.align else protocol
         pairs = open_data(args.data)
         if args.only:
             pairs = [pair for pair in pairs if any(word in pair.groups for word in args.only)]
@@ -266,6 +268,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--data', required=True, metavar='FOLDER',
                         help='NAME.jpg beside NAME_depth_mm.png (pairs.json optional), or shards')
     parser.add_argument('--protocol', default='sphere', help=', '.join(PROTOCOLS))
+    parser.add_argument('--align', choices=METHODS, help="instead of the protocol's alignment")
     parser.add_argument('--out', required=True, metavar='FOLDER', help='folder for the report')
     parser.add_argument('--only', action='append', default=[], metavar='GROUP',
                         help="frames of this row only, such as 'tier C' or 'scene gz_street'")

@@ -105,6 +105,7 @@ class BagEvaluation:
         row |= {'truth_dt_ms': dt_ms, 'truth_share': float(np.isfinite(target).mean()),
                 'error': problem}
         row |= self._score(str(number), pred, target, net_image)
+        self.tables.add_mask(~np.isposinf(range_map.range_m), target, range_map.limit_m)
         row['flicker'] = self._flicker(camera, stamp_ns, pred, target)
         if self.truth is not None and number % self.sample_every == 0:
             self.scan.add(stamp_ns, camera, pred, self.truth)

@@ -28,7 +28,7 @@ from training.data.shards import colour_of_range
 
 VARIANTS = ('unaligned', 'median-aligned', 'known camera height')
 MAX_TRUTH_M = 100.0
-FARTHEST_M = 250.0      # 'empty' counts as this range where the truth is a surface
+FARTHEST_M = 120.0      # 'empty' counts as this range where the truth is a surface
 SHOWN = ('aws_small_warehouse_00', 'aws_small_warehouse_01', 'aws_small_house_01',
          'aws_hospital_f1_02', 'gz_street_02', 'aws_racetrack_01')
 

@@ -36,7 +36,7 @@ class PanoTinyConfig:
     heads: int = 7
     decoder: tuple[int, ...] = (16, 32, 64, 96)     # channels at strides 2, 4, 8, 16
     min_range_m: float = 0.05
-    max_range_m: float = 250.0
+    max_range_m: float = 120.0
 
 
 def wrap_pad(x: Tensor, pad: int) -> Tensor:
@@ -180,9 +180,11 @@ class PanoTiny(nn.Module):
         height = guess * (1 - known) + log_height * known
         maps[-1] = tokens.transpose(1, 2).unflatten(2, (rows, cols))
         shape, logits = self._decode(maps)
-        limits = np.log([self.config.min_range_m, self.config.max_range_m])
         log_range = shape.float() + self.prior[None, :, None] + height.float()[:, None, None]
-        return log_range.clamp(*limits), logits, guess
+        if not self.training:       # a limit in training would stop the gradient beyond it
+            limits = np.log([self.config.min_range_m, self.config.max_range_m])
+            log_range = log_range.clamp(*limits)
+        return log_range, logits, guess
 
     def _decode(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         x = maps[-1]

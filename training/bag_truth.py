@@ -40,7 +40,7 @@ class Observation:
     range_m: NDArray[np.float32] | None = None     # (h, w) m
 
     def sparse_points(self, body_from_frame: NDArray[np.float64],
-                      most: int = 6000) -> NDArray[np.float32]:
+                      most: int = 3000) -> NDArray[np.float32]:
         """Return at most `most` points (N, 3) in the frame, thinned evenly."""
         points = self.points
         if points is None:
@@ -48,7 +48,7 @@ class Observation:
             coarse = resample_nearest(self.range_m, 64, 128)
             rays = (erp_rays(64, 128) @ body_from_frame)[np.isfinite(coarse)]
             points = (rays * coarse[np.isfinite(coarse)][:, None]).astype(np.float32)
-        return points[::max(1, -(-len(points) // most))]
+        return points[::max(1, -(-len(points) // most))].copy()   # not a view of the whole
 
 
 class TruthSource:

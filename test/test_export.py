@@ -1,9 +1,12 @@
+import os
+from pathlib import Path
 import shutil
 import sys
 
 import cv2
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 from stages import DATA, formula_state, Golden
 import torch
 
@@ -201,6 +204,8 @@ def test_bundle_that_fails_its_gate_leaves_nothing(tmp_path, monkeypatch, capsys
     (['--checkpoint', '{file}', '--network', 'dap', '--size', '464x928'], 'scramble'),
     (['--checkpoint', '{file}', '--network', 'dap', '--size', '100x200'], 'nearest one is 96x192'),
     (['--checkpoint', '{file}', '--network', 'dap', '--size', '128x512'], 'not a 2:1 panorama'),
+    (['--checkpoint', '{file}', '--network', 'dap', '--precision', 'int8'], 'give --panoramas'),
+    (['--checkpoint', '{file}', '--network', 'dap', '--accuracy', '{file}'], 'codec|not JSON'),
 ])
 def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, released_file, tmp_path,
                                                   capsys):
@@ -220,6 +225,24 @@ def test_existing_folder_is_not_replaced_unasked(released_file, tmp_path, capsys
     with pytest.raises(SystemExit):
         command('--checkpoint', tiny_checkpoint(tmp_path), '--out', tmp_path, '--overwrite')
     assert 'is not a bundle and will not be overwritten' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_da2_checkpoint_becomes_the_authors_output(tmp_path):
+    if not (folder := os.environ.get('DA_ROS_GOLDEN')):
+        pytest.skip('DA_ROS_GOLDEN does not name the folder of the large golden files')
+    golden = Golden(Path(folder) / 'da2_140x280_aligned.npz')
+    state = formula_state(DATA / 'da2_state_dict.json', golden.meta['seed'])
+    save_file(state, tmp_path / 'model.safetensors')
+    command('--checkpoint', tmp_path / 'model.safetensors', '--network', 'da2', '--out',
+            tmp_path / 'da2', '--size', '140x280', '--sphere', 'image')
+    bundle = load_bundle(tmp_path / 'da2')
+    assert (bundle.kind, bundle.output_quantile) == ('scale_invariant', 0.98)
+    estimator = RangeEstimator(bundle, 'onnxruntime',
+                               rule=RangeRule(min_range_m=0, max_range_m=1000))
+    image = np.ascontiguousarray(golden.arrays['rgb'][0][..., ::-1])
+    np.testing.assert_allclose(estimator.predict(image).range_m, golden.out('distance')[0],
+                               rtol=5e-4, atol=1e-5)
 
 
 def test_misaligned_sphere_is_refused_unless_corrected():

@@ -292,6 +292,21 @@ def is_ours(path: Path) -> bool:
     return METADATA_KEY in read_safetensors_metadata(path)
 
 
+def read_rows(path: Path) -> list:
+    """
+    Return the rows of an accuracy table.
+
+    :raises ExportError: if the file is no JSON list
+    """
+    try:
+        rows = json.loads(path.read_text())
+    except ValueError as error:
+        raise ExportError(f'{str(path)!r} is not JSON ({error})') from error
+    if not isinstance(rows, list):
+        raise ExportError(f'{str(path)!r} holds {type(rows).__name__}, not a list of rows')
+    return rows
+
+
 def size_argument(text: str) -> tuple[int, int]:
     """Return (height, width) of a text such as 512x1024."""
     if not (match := re.fullmatch(r'(\d+)x(\d+)', text)):
@@ -352,7 +367,10 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error('--checkpoint and --out are needed')
     if arguments.out.exists() and not arguments.overwrite:
         raise ExportError(f'{str(arguments.out)!r} exists; give another --out, or --overwrite')
-    accuracy = json.loads(arguments.accuracy.read_text()) if arguments.accuracy else []
+    if arguments.precision == 'int8' and not arguments.panoramas:
+        raise ExportError('--precision int8 is calibrated on pictures of your camera; give '
+                          '--panoramas DIR')
+    accuracy = read_rows(arguments.accuracy) if arguments.accuracy else []
     export(Request(
         read_checkpoint(arguments.checkpoint, arguments.network), arguments.out,
         Options(arguments.size, arguments.preprocessing, arguments.sphere,

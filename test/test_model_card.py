@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from training.data.pairs import Pair
+from training.model_card import (
+    abs_rel,
+    FARTHEST_M,
+    main,
+    markdown,
+    rows_for_manifest,
+    rows_of,
+    score,
+)
+
+SIZE = (32, 64)
+
+
+class TwiceTheTruth:
+    """Answers 2 x (a constant wall at 3 m), and 1 x when told the height; empty above."""
+
+    def range_m(self, image, camera_height_m):
+        assert image.dtype == np.uint8
+        range_m = np.full(SIZE, 3.0 if camera_height_m else 6.0, np.float32)
+        range_m[:2] = np.inf
+        return range_m
+
+
+def write_pairs(folder: Path):
+    rows = []
+    for name, tier in (('synth_seen_00', 'C_x'), ('synth_kept_00', 'C_x'), ('real_a', 'B_x')):
+        cv2.imwrite(str(folder / f'{name}.jpg'), np.zeros((*SIZE, 3), np.uint8))
+        depth = np.full(SIZE, 3000, np.uint16)
+        depth[:2] = 0
+        cv2.imwrite(str(folder / f'{name}_depth_mm.png'), depth)
+        cv2.imwrite(str(folder / f'{name}_label.png'), np.repeat(
+            [2, 1], SIZE[0] // 2).astype(np.uint8)[:, None] * np.ones(SIZE[1], np.uint8))
+        rows.append({'name': name, 'rgb': f'{name}.jpg', 'depth': f'{name}_depth_mm.png',
+                     'tier': tier, 'env': 'indoor', 'camera_height_m': 1.0,
+                     **({'label': f'{name}_label.png'} if 'real' in name else {})})
+    (folder / 'pairs.json').write_text(json.dumps({'pairs': rows}))
+
+
+def test_alignment_removes_a_factor_and_nothing_else():
+    rng = np.random.default_rng(0)
+    target = rng.uniform(1, 5, SIZE)
+    plain, aligned = abs_rel(2 * target, target, np.ones(SIZE, bool))
+    assert plain == pytest.approx(1) and aligned == pytest.approx(0, abs=1e-9)
+    target[0] = 1e-3        # not used
+    use = np.ones(SIZE, bool)
+    use[0] = False
+    assert abs_rel(target + 1, target, use)[0] == pytest.approx(
+        abs_rel(target[:, ::-1] + 1, target[:, ::-1], use)[0])
+
+
+def test_held_out_world_has_a_row_of_its_own():
+    kept, seen = (Pair(f'synth_{s}_00', Path(), Path(), tier='C', scene=s, environment='indoor')
+                  for s in ('kept', 'seen'))
+    assert list(rows_of(kept, 'kept')) == ['held-out world kept']
+    assert not set(rows_of(seen, 'kept')) & set(rows_of(kept, 'kept'))
+
+
+def test_table_holds_every_variant(tmp_path):
+    from training.data.pairs import read_pairs
+
+    write_pairs(tmp_path)
+    table, shown = score(TwiceTheTruth(), read_pairs(tmp_path), 'kept')
+    assert set(shown) == {'synth_seen_00', 'synth_kept_00', 'real_a'}
+    row = table['held-out world kept']
+    assert row['unaligned'][0] == pytest.approx(1, abs=1e-3)
+    assert row['median-aligned'][0] == pytest.approx(0, abs=1e-3)
+    assert row['known camera height'][0] == pytest.approx(0, abs=1e-3)
+    assert '| held-out world kept | 1 | 1.000 (1.000) | 0.000' in markdown(table)
+    rows = rows_for_manifest(table)
+    assert {'data': 'B rooms, floor', 'images': 1, 'variant': 'unaligned', 'metric': 'abs_rel',
+            'mean': 1.0, 'median': 1.0} in rows
+    assert FARTHEST_M > 100
+
+
+def test_a_missing_folder_is_one_line(tmp_path, capsys):
+    assert main(['--bundle', str(tmp_path), '--data', str(tmp_path / 'none')]) == 1
+    assert 'none' in capsys.readouterr().err

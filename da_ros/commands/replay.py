@@ -167,8 +167,7 @@ def message_class(kind: str) -> Any:
     try:
         return getattr(import_module(f'{package}.msg'), name)
     except (ImportError, AttributeError) as error:
-        raise BagError(f'{kind} is not installed; run `pip install ros-{package.replace("_", "-")}'
-                       '` or source a ROS that has it') from error
+        raise BagError(f'{kind} is not installed; source a ROS that has {package}') from error
 
 
 def folder_frames(paths: Sequence[Path], fps: float, frame_id: str,

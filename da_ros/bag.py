@@ -150,8 +150,9 @@ class BagReader:
         """Return the CDR bytes of a message; see `Message.cdr`."""
         if self._reader.is2:
             return message.raw
-        try:
-            return bytes(self._reader.typestore.ros1_to_cdr(message.raw, message.kind))
+        from rosbags.typesys import get_typestore, Stores
+        try:     # the ROS 2 definitions: a header without seq
+            return bytes(get_typestore(Stores.ROS2_JAZZY).ros1_to_cdr(message.raw, message.kind))
         except Exception as error:
             raise BagError(f'a message of {message.topic} ({message.kind}) cannot be converted: '
                            f'{error}') from error

@@ -71,8 +71,10 @@ def test_late_stamps_are_found_and_mended(tmp_path, bundle, late_bag, capsys):
 
 def test_truth_is_a_depth_panorama_bit_for_bit(tmp_path, bundle):
     bag = drive(tmp_path / 'bag', seconds=1.0)
-    assert run(bag, bundle, tmp_path / 'out', '--truth', '/camera/depth/image') == 0
+    assert run(bag, bundle, tmp_path / 'out', '--truth', '/camera/depth/image',
+               '--mounting-height', 0.75) == 0
     scores = published(tmp_path / 'out')
+    assert scores['obstacles']['within 3 m']['miss_rate'] == 0
     assert report(tmp_path / 'out')['predictors']['coded']['masks']['10 m']['iou'] > 0.99
     assert scores['groups']['all']['abs_rel'] < 0.01            # steps of the paint
     assert {name for name in scores['labels'] if 'azimuth' in name} and len(scores['labels']) > 12

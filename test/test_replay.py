@@ -43,6 +43,16 @@ def test_frames_of_a_bag_keep_order_time_and_bytes(tmp_path):
     assert moved[12:] == frames[3].cdr[12:]
 
 
+def test_ros1_messages_become_ros2_bytes(tmp_path):
+    from rosbags.typesys import get_typestore, Stores
+    from test_bag import BGR, write_ros1
+    with BagReader(write_ros1(tmp_path / 'one.bag')) as bag:
+        frames = list(bag_frames(bag, ['/camera/image']))
+    msg = get_typestore(Stores.ROS2_JAZZY).deserialize_cdr(frames[1].cdr, IMAGE)
+    assert header_ns(msg) == stamp_of(frames[1]) == S + 5
+    np.testing.assert_array_equal(msg.data, BGR.reshape(-1))
+
+
 def test_unstamped_types_keep_their_bytes_and_recording_time():
     frame = Frame('/tf', 'tf2_msgs/msg/TFMessage', 0, 77, b'\0\1\0\0abc')
     assert with_stamp(frame, 5) == frame.cdr and stamp_of(frame) == 77

@@ -194,7 +194,7 @@ def _notes(evaluation: Any, bag: BagReader, image_topic: str, truth_topic: str, 
                      f'scale (truth / prediction) {np.nanmedian(tables.column("scale_ratio")):.3f}'
                      f' (median).')
     if evaluation.tables.camera_height_m == 0 and truth_topic:
-        notes.append('No obstacle metrics: give --camera-height.')
+        notes.append('No obstacle metrics: give --mounting-height, or --camera-height.')
     return notes + [f'PROBLEM: {p}' for p in problems], problems
 
 

@@ -59,19 +59,23 @@ class BagEvaluation:
     """Frames of one bag through the estimator, against the truth beside them."""
 
     def __init__(self, estimator: RangeEstimator, tree: TransformTree,
-                 truth: TruthSource | None, axes: str, stamp_offset_s: float = 0.0):
+                 truth: TruthSource | None, axes: str, stamp_offset_s: float = 0.0,
+                 mounting_height_m: float = 0.0):
         """
         Prepare empty tables.
 
         :param tree: frames of the bag
         :param axes: axes of the camera's frame_id, optical or body
         :param stamp_offset_s: added to the camera's stamps [s], as in the node
+        :param mounting_height_m: camera above the floor for the obstacle metrics [m]; 0 = the
+            height that the network is told
         """
         self.estimator, self.tree, self.truth = estimator, tree, truth
         self.rotation = body_from_frame(axes)
         self.offset_ns = round(stamp_offset_s * 1e9)
         self.protocol = get_protocol('sphere')
-        self.tables = BagTables(estimator.rule.camera_height_m)
+        self.height_m = mounting_height_m or estimator.rule.camera_height_m
+        self.tables = BagTables(self.height_m)
         self.scan = OffsetScan()
         self.sample_every = 1
         self._before: tuple[int, NDArray, NDArray] | None = None
@@ -125,9 +129,8 @@ class BagEvaluation:
 
     def _score(self, name: str, pred: NDArray, target: NDArray,
                image: NDArray[np.uint8]) -> dict[str, float]:
-        height_m = self.estimator.rule.camera_height_m
         scores = score_frame(name, ('all',), pred, target, self.protocol,
-                             camera_height_m=height_m)
+                             camera_height_m=self.height_m)
         aligned = score_frame(name, ('all',), pred, target,
                               replace(self.protocol, align='median'), outlines=False)
         self.tables.add(scores, aligned, pred, target, image)
@@ -228,7 +231,8 @@ def _run(args: argparse.Namespace) -> int:
         truth, topics = _truth(bag, args, truth_topic, tree, estimator)
         out = Path(args.out)
         out.mkdir(parents=True, exist_ok=True)
-        evaluation = BagEvaluation(estimator, tree, truth, args.image_axes, args.stamp_offset)
+        evaluation = BagEvaluation(estimator, tree, truth, args.image_axes, args.stamp_offset,
+                                   args.mounting_height)
         writer = None
         if args.write_bag:
             from training.bag_output import OutputBag
@@ -313,7 +317,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add('--tolerance', type=float, default=0.06, metavar='S',
         help='largest time between a frame and its truth [s]')
     add('--camera-height', type=float, default=rule.camera_height_m, metavar='M',
-        help='camera above the floor, 0 = unknown; needed for the obstacle metrics')
+        help='camera above the floor, told to the network as camera_height_m; 0 = unknown')
+    add('--mounting-height', type=float, default=0.0, metavar='M',
+        help='the same for the obstacle metrics only; default: --camera-height')
     add('--range-mask', type=float, default=rule.range_mask_m, metavar='M', help='as range_mask_m')
     add('--min-range', type=float, default=rule.min_range_m, metavar='M', help='as min_range_m')
     add('--max-range', type=float, default=rule.max_range_m, metavar='M', help='as max_range_m')

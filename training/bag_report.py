@@ -123,7 +123,7 @@ def write_bag_report(out: Path, evaluation: Any, bag: BagReader, image_topic: st
     notes, problems = _notes(evaluation, bag, image_topic, truth_topic, ended, scored)
     if truth_topic:
         total = evaluation.offset_ns / 1e9 + offset
-        notes.append(sentence + (f'; set stamp_offset_s: {total:+.3f}'
+        notes.append(sentence[:1].upper() + sentence[1:] + (f'; set stamp_offset_s: {total:+.3f}'
                                  if np.isfinite(offset) and offset else '') + '.')
     variants = {}
     if scored:

@@ -37,7 +37,8 @@ def main() -> None:
     parser.add_argument('--models', nargs='+', default=list(SIZES), choices=list(SIZES))
     parser.add_argument('--runtimes', nargs='+', default=list(RUNTIMES), choices=RUNTIMES + INT8)
     parser.add_argument('--int8', action='store_true', help='also int8, quantised on one image')
-    parser.add_argument('--runs', type=int, default=3)
+    parser.add_argument('--runs', type=int, default=3, help='0 = only write the graphs')
+    parser.add_argument('--graphs', type=Path, help='folder that keeps the graphs for next time')
     parser.add_argument('--seam', type=Path, help='folder of panoramas; measure wrap padding')
     parser.add_argument('--checkpoint', type=Path, help='weights for --seam')
     parser.add_argument('--network', choices=['dap', 'da2'], default='dap')
@@ -49,23 +50,28 @@ def main() -> None:
     print('| model | M parameters | runtime | best ms | ratio to torch | peak MB |')
     print('|---|---|---|---|---|---|')
     runtimes = [*options.runtimes, *(INT8 if options.int8 else ())]
-    for model in options.models:
-        with tempfile.TemporaryDirectory() as folder:
-            millions, peak_mb = apart(write, model, Path(folder))
-            print(f'| {model} | {millions:.1f} | export | | | {peak_mb:.0f} |', flush=True)
-            print_latencies(model, millions, Path(folder), runtimes, options.runs)
+    with tempfile.TemporaryDirectory() as temporary:
+        for model in options.models:
+            folder = (options.graphs or Path(temporary)) / model
+            if not (folder / 'model.onnx').exists():
+                folder.mkdir(parents=True)
+                peak = apart(write, model, folder)
+                print(f'| {model} | {used_parameters(model):.1f} | export | | | {peak:.0f} |',
+                      flush=True)
+            print_latencies(model, folder, runtimes, options.runs)
 
 
-def print_latencies(model: str, millions: float, folder: Path, runtimes: list[str],
-                    runs: int) -> None:
+def print_latencies(model: str, folder: Path, runtimes: list[str], runs: int) -> None:
     """Print one row per runtime."""
     torch_ms = float('nan')
     for runtime in runtimes:
         if runtime in INT8 and not (folder / 'int8').exists():
             apart(quantise, model, folder)
+        if not runs:
+            continue
         best_ms, peak_mb = apart(measure, model, folder, runtime, runs)
         torch_ms = best_ms if runtime == 'torch' else torch_ms
-        print(f'| {model} | {millions:.1f} | {runtime} | {best_ms:.0f} | '
+        print(f'| {model} | {used_parameters(model):.1f} | {runtime} | {best_ms:.0f} | '
               f'{best_ms / torch_ms:.2f} | {peak_mb:.0f} |', flush=True)
 
 
@@ -81,6 +87,11 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def network_of(model: str) -> tuple[str, dict]:
+    """Return name and config for `build_network`."""
+    return ('da2', {}) if model == 'da2' else ('dap', {'encoder': model})
+
+
 def make(model: str):
     """Return the graphs of a network with random weights."""
     import torch
@@ -88,18 +99,26 @@ def make(model: str):
     from training.graph import make_graphs, Options
     from training.networks import build_network
     torch.manual_seed(0)
-    name, config = ('da2', {}) if model == 'da2' else ('dap', {'encoder': model})
-    network = build_network(name, config).eval()
-    return network, make_graphs(network, Options())
+    return make_graphs(build_network(*network_of(model)).eval(), Options())
 
 
-def write(model: str, folder: Path) -> tuple[float, float]:
-    """Export; return millions of parameters that are used, and the peak memory [MB]."""
+def used_parameters(model: str) -> float:
+    """Return the millions of parameters that the network runs."""
+    import torch
+
+    from training.networks import build_network
+    with torch.device('meta'):
+        network = build_network(*network_of(model))
+    return sum(parameter.numel() for parameter in network.parameters()) / 1e6
+
+
+def write(model: str, folder: Path) -> float:
+    """Export; return the peak memory [MB]."""
     from training.graph import write_graph
-    network, graphs = make(model)
+    graphs = make(model)
     for graph in (graphs.main, *graphs.masks.values()):
         write_graph(graph, folder)
-    return sum(p.numel() for p in network.parameters()) / 1e6, peak_mb()
+    return peak_mb()
 
 
 def quantise(model: str, folder: Path) -> None:
@@ -138,7 +157,7 @@ def torch_step(model: str, image: np.ndarray) -> Callable:
     """Return a run of the same graphs in torch."""
     from training.export import run_chain
     from training.graph import run_torch
-    _, graphs = make(model)
+    graphs = make(model)
     return lambda: run_chain(graphs, {'image': image}, run_torch)
 
 

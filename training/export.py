@@ -25,7 +25,6 @@ from pathlib import Path
 import re
 import shutil
 import sys
-import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -383,9 +382,6 @@ def main() -> None:
     """Run the command; a known error is one line and exit code 1."""
     parser = make_parser()
     arguments = parser.parse_args()
-    warnings.filterwarnings('ignore', category=FutureWarning)
-    import logging
-    logging.getLogger('torch.onnx').setLevel(logging.ERROR)
     try:
         run(arguments, parser)
     except (DaRosError, OSError) as error:

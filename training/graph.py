@@ -8,8 +8,10 @@ normalisation and units are inside. Graphs are static: no shape arithmetic, no c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+import logging
 import math
 from pathlib import Path
+import warnings
 
 import numpy as np
 import torch
@@ -260,7 +262,9 @@ def write_graph(graph: Graph, folder: Path) -> Path:
     :raises ExportError: if the graph holds a node that some runtime cannot take
     """
     path = folder / graph.file
-    with torch.no_grad():
+    logging.getLogger('torch.onnx').setLevel(logging.ERROR)      # "torchvision is not installed"
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)           # from inside torch
         program = torch.onnx.export(
             graph.module.eval(), tuple(graph.inputs.values()), dynamo=True, opset_version=OPSET,
             input_names=list(graph.inputs), output_names=list(graph.outputs), verbose=False)

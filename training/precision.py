@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -109,9 +110,13 @@ def to_int8(path: Path, calibration: list[Feeds]) -> None:
     weights = {tensor.name for tensor in model.graph.initializer}
     excluded = [node.name for node in model.graph.node
                 if node.op_type in QUANTISED_NODES and not weights & set(node.input)]
-    quantize_static(
-        model, str(path), Reader(), quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=list(QUANTISED_NODES), per_channel=True,
-        activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, nodes_to_exclude=excluded,
-        extra_options={'ActivationSymmetric': True, 'WeightSymmetric': True,
-                       'QuantizeBias': False})
+    logging.disable(logging.WARNING)      # it advises a preparation that the exporter has done
+    try:
+        quantize_static(
+            model, str(path), Reader(), quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTISED_NODES), per_channel=True,
+            activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+            nodes_to_exclude=excluded, extra_options={
+                'ActivationSymmetric': True, 'WeightSymmetric': True, 'QuantizeBias': False})
+    finally:
+        logging.disable(logging.NOTSET)

@@ -12,9 +12,6 @@ import pytest
 pytest.importorskip('launch_testing', reason='launch_testing is not installed '
                     '(ros-$ROS_DISTRO-launch-testing)')
 pytest.importorskip('rclpy', reason='rclpy is not installed (extra da_ros[ros] or a sourced ROS)')
-if (Path(sys.prefix) / 'share/ament_index/resource_index/packages/da_ros').is_file():
-    os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(
-        [sys.prefix, *filter(None, [os.environ.get('AMENT_PREFIX_PATH')])])
 
 from ament_index_python.packages import get_package_share_directory, PackageNotFoundError
 from conftest import painted, write_stand_in_bundle
@@ -27,22 +24,41 @@ from launch.launch_description_sources import (
 import launch_testing.actions
 import launch_testing.asserts
 import launch_testing.markers
-from ros_peer import array_of, image_msg, Peer
+from ros_peer import array_of, environment, image_msg, Peer
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
 from launch import LaunchDescription
 
-try:
-    LAUNCH_FILE = str(Path(get_package_share_directory('da_ros')) / 'launch/pano_depth.launch.py')
-except PackageNotFoundError:
-    pytest.skip('da_ros is not in the ament index: source install/setup.sh, or put the '
-                'prefix of the pip installation on AMENT_PREFIX_PATH', allow_module_level=True)
 FOLDER = tempfile.TemporaryDirectory(prefix='da_ros_launch_')
 OUTPUTS = {'depth/image': Image, 'depth/camera_info': CameraInfo, 'points': PointCloud2,
            'scan': LaserScan, 'range_mask': Image, 'depth/preview': Image}
 ARGUMENTS = {'model', 'backend', 'range_mask_m', 'image', 'image_transport', 'params_file',
              'namespace', 'camera_frame', 'body_frame', 'scan_frame', 'stamp_offset_s', 'rviz',
              'log_level', 'autostart', 'use_sim_time', 'fast_transport', 'base_from_camera'}
+
+
+def _launch_file() -> str:
+    """Return the installed launch file; without an installation, lay the checkout out as one."""
+    try:
+        share = get_package_share_directory('da_ros')
+    except PackageNotFoundError:
+        prefix, root = Path(FOLDER.name) / 'prefix', Path(__file__).resolve().parent.parent
+        for folder in ('share/ament_index/resource_index/packages', 'share/da_ros', 'lib/da_ros'):
+            (prefix / folder).mkdir(parents=True)
+        (prefix / 'share/ament_index/resource_index/packages/da_ros').touch()
+        for folder in ('config', 'launch'):
+            (prefix / 'share/da_ros' / folder).symlink_to(root / folder)
+        command = prefix / 'lib/da_ros/pano_depth'
+        command.write_text(f'#!{sys.executable}\nfrom da_ros.node import main\nmain()\n')
+        command.chmod(0o755)
+        os.environ['PYTHONPATH'] = environment()['PYTHONPATH']
+        os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(
+            filter(None, [str(prefix), os.environ.get('AMENT_PREFIX_PATH')]))
+        share = prefix / 'share/da_ros'
+    return str(Path(share) / 'launch/pano_depth.launch.py')
+
+
+LAUNCH_FILE = _launch_file()
 
 
 @pytest.mark.launch_test

@@ -1,5 +1,6 @@
 """A bundle whose network reads the range that was painted into the blue channel."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,8 @@ def paint(range_m):
     return image
 
 
-def write_coded_bundle(folder: Path, size_hw=(64, 128), scale=1.0, offset_per_height=0.0):
+def write_coded_bundle(folder: Path, size_hw=(64, 128), scale=1.0, offset_per_height=0.0,
+                       **changes):
     """Write a bundle with range = scale * painted + offset_per_height * camera_height_m."""
     folder.mkdir(parents=True)
     height, width = size_hw
@@ -62,5 +64,5 @@ def write_coded_bundle(folder: Path, size_hw=(64, 128), scale=1.0, offset_per_he
         max_range_m=100.0, output_quantile=None, range_masks_m=MASKS_M,
         main_graph=folder / 'model.onnx', mask_graphs={},
         self_checks=(SelfCheck('check.png', 'check.npz'),), files={})
-    write_manifest(bundle)
+    write_manifest(replace(bundle, **changes))
     return folder

@@ -224,3 +224,18 @@ def test_demo_drive_starts_at_its_epoch_and_keeps_frames_connected(late_bag):
         tree = bag.transforms()
         assert tree.root('camera_optical_frame') == tree.root('lidar_link') == 'odom'
         assert tree.root_from('camera_link', START_NS)[2, 3] == pytest.approx(0.75)
+
+
+def test_scale_invariant_bundle_is_judged_aligned_or_with_the_scale_it_is_given(tmp_path, capsys):
+    bundle = write_coded_bundle(tmp_path / 'units', scale=0.05, kind='scale_invariant',
+                                metres_per_unit=None, max_range_m=None)
+    bag = drive(tmp_path / 'bag', seconds=1.0)
+    truth = ['--truth', '/camera/depth/image']
+    assert run(bag, bundle, tmp_path / 'free', *truth, '--range-mask', 0) == 0
+    assert 'only the median-aligned table is in metres' in capsys.readouterr().err
+    tables = report(tmp_path / 'free')['predictors']['coded']['variants']
+    assert tables['median-aligned']['groups']['all']['abs_rel'] < 0.02
+    assert tables['as published']['groups']['all']['abs_rel'] > 0.9
+    assert run(bag, bundle, tmp_path / 'fixed', *truth, '--scale-source', 'fixed',
+               '--metres-per-unit', 20) == 0
+    assert published(tmp_path / 'fixed')['groups']['all']['abs_rel'] < 0.02

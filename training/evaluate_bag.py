@@ -17,7 +17,7 @@ import argparse
 from collections import deque
 from collections.abc import Sequence
 import csv
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 import sys
 import time
@@ -37,7 +37,8 @@ from da_ros.bag import (
     Message,
     panorama_of,
 )
-from da_ros.config import RangeRule
+from da_ros.bundle import load_bundle
+from da_ros.config import RangeRule, ScaleConfig
 from da_ros.errors import DaRosError
 from da_ros.estimator import RangeEstimator
 from da_ros.range_map import RangeMap
@@ -53,6 +54,16 @@ WAIT_NS = 700_000_000       # a frame waits this long (in bag time) for truth st
 COLUMNS = ('frame', 'stamp_s', 'late_ms', 'infer_ms', 'truth_dt_ms', 'truth_share', 'scale_ratio',
            'abs_rel', 'rmse_m', 'mae_m', 'delta_1', 'abs_rel_aligned', 'nearest_true_m',
            'nearest_pred_m', 'flicker', 'unknown_share', 'error')
+
+
+@dataclass(frozen=True, eq=False)
+class _Past:
+    """What the flicker needs of the frame before."""
+
+    stamp_ns: int
+    world_from_body: NDArray[np.float64]
+    pred: NDArray[np.float32]
+    target: NDArray[np.float32]
 
 
 class BagEvaluation:
@@ -78,7 +89,7 @@ class BagEvaluation:
         self.tables = BagTables(self.height_m)
         self.scan = OffsetScan()
         self.sample_every = 1
-        self._before: tuple[int, NDArray, NDArray] | None = None
+        self._past: _Past | None = None
 
     def frame(self, number: int, message: Message) -> tuple[dict[str, Any], RangeMap | None,
                                                             NDArray[np.float32] | None]:
@@ -98,10 +109,10 @@ class BagEvaluation:
         stamp_ns += self.offset_ns
         try:
             net_image = self.estimator.network_image(panorama_of(msg))
+            started = time.perf_counter()
+            range_map = self.estimator.infer(net_image)
         except (DaRosError, ValueError) as error:
             return row | {'error': str(error)}, None, None
-        started = time.perf_counter()
-        range_map = self.estimator.infer(net_image)
         row['infer_ms'] = 1000 * (time.perf_counter() - started)
         row['unknown_share'] = float(np.isnan(range_map.range_m).mean())
         pred = np.where(np.isneginf(range_map.range_m), range_map.min_range_m, range_map.range_m)
@@ -140,22 +151,19 @@ class BagEvaluation:
             **_nearest(scores)}
 
     def _flicker(self, camera: str, stamp_ns: int, pred: NDArray, target: NDArray) -> float:
+        past, self._past = self._past, None
         try:
-            pose = self.tree.root_from(camera, stamp_ns)
+            world_from_body = self.tree.root_from(camera, stamp_ns)
         except NoPoseError:
-            self._before = None
             return float('nan')
         if not self.tree.is_moving(camera):
             return float('nan')
-        world_from_body = pose.copy()
-        world_from_body[:3, :3] = pose[:3, :3] @ self.rotation.T
-        value = float('nan')
-        if self._before is not None and 0 < stamp_ns - self._before[0] < 10**9:
-            _, before, past = self._before
-            motion = np.linalg.inv(world_from_body) @ before[0]
-            value = flicker(past, pred, motion, before[1], target)
-        self._before = stamp_ns, (world_from_body, target), pred
-        return value
+        world_from_body[:3, :3] = world_from_body[:3, :3] @ self.rotation.T
+        self._past = _Past(stamp_ns, world_from_body, pred, target)
+        if past is None or not 0 < stamp_ns - past.stamp_ns < 10**9:
+            return float('nan')
+        motion = np.linalg.inv(world_from_body) @ past.world_from_body
+        return flicker(past.pred, pred, motion, past.target, target)
 
 
 def evaluate_bag(bag: BagReader, evaluation: BagEvaluation, image_topic: str,
@@ -225,9 +233,7 @@ def _run(args: argparse.Namespace) -> int:
             if args.image else _only_image(bag)
         truth_topic = _truth_topic(bag, args.truth, image_topic)
         tree = bag.transforms()
-        estimator = RangeEstimator(args.bundle or None, args.backend, args.threads, RangeRule(
-            range_mask_m=args.range_mask, min_range_m=args.min_range, max_range_m=args.max_range,
-            camera_height_m=args.camera_height))
+        estimator = _estimator(args)
         truth, topics = _truth(bag, args, truth_topic, tree, estimator)
         out = Path(args.out)
         out.mkdir(parents=True, exist_ok=True)
@@ -243,6 +249,22 @@ def _run(args: argparse.Namespace) -> int:
             if writer is not None:
                 writer.close()
         return write_bag_report(out, evaluation, bag, image_topic, truth_topic, ended)
+
+
+def _estimator(args: argparse.Namespace) -> RangeEstimator:
+    """Return the node's estimator; a scale-invariant bundle without a scale keeps its units."""
+    bundle = load_bundle(args.bundle or None)
+    unitless = bundle.kind != 'metric' and args.scale_source == 'none'
+    estimator = RangeEstimator(bundle, args.backend, args.threads, RangeRule(
+        range_mask_m=args.range_mask, min_range_m=0.0 if unitless else args.min_range,
+        max_range_m=args.max_range, camera_height_m=args.camera_height))
+    estimator.scale = ScaleConfig(args.scale_source, args.metres_per_unit)
+    if unitless:
+        print(f'bundle {bundle.name!r} is scale-invariant and no --scale-source is given: only '
+              'the median-aligned table is in metres', file=sys.stderr)
+    else:
+        estimator.check_metric(estimator.scale, args.camera_height)
+    return estimator
 
 
 def _only_image(bag: BagReader) -> str:
@@ -323,6 +345,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add('--range-mask', type=float, default=rule.range_mask_m, metavar='M', help='as range_mask_m')
     add('--min-range', type=float, default=rule.min_range_m, metavar='M', help='as min_range_m')
     add('--max-range', type=float, default=rule.max_range_m, metavar='M', help='as max_range_m')
+    add('--scale-source', default='none', choices=['none', 'camera_height', 'fixed'],
+        help='as scale.source: metres of a scale-invariant bundle')
+    add('--metres-per-unit', type=float, default=1.0, metavar='M', help='as in scale.*')
     add('--backend', default='auto', help='inference runtime, as in the node')
     add('--threads', type=int, default=0, help='threads of the runtime, as in the node')
     add('--write-bag', default='', metavar='FOLDER',

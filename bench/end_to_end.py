@@ -90,6 +90,8 @@ def receive(backend: str, node: subprocess.Popen, options: argparse.Namespace) -
     executor.add_node(receiver)
     while not arrived:
         executor.spin_once(timeout_sec=0.1)
+        if node.poll() is not None:
+            raise SystemExit(f'the node ended with exit code {node.returncode}')
     spin(executor, WARM_UP_S)
     arrived.clear()
     process, memory = psutil.Process(node.pid), []

@@ -128,8 +128,7 @@ def write_manifest(bundle: Bundle) -> None:
 
     :raises BundleError: if a named file is missing or the result would not load
     """
-    names = [bundle.main_graph.name, *(p.name for p in bundle.mask_graphs.values())]
-    names += [n for check in bundle.self_checks for n in (check.image, check.expected)]
+    names = _named_files(bundle)
     for name in names:
         if not (bundle.folder / name).is_file():
             raise BundleError(f'bundle file {bundle.folder / name} is missing; write it first')
@@ -142,8 +141,9 @@ def write_manifest(bundle: Bundle) -> None:
         'metres_per_unit': bundle.metres_per_unit, 'max_range_m': bundle.max_range_m,
         'output_quantile': bundle.output_quantile,
         'range_masks_m': list(bundle.range_masks_m),
-        'graphs': {'main': bundle.main_graph.name,
-                   'range_masks': {t: p.name for t, p in bundle.mask_graphs.items()}},
+        'graphs': {'main': _relative(bundle, bundle.main_graph),
+                   'range_masks': {t: _relative(bundle, p)
+                                   for t, p in bundle.mask_graphs.items()}},
         'accuracy': bundle.accuracy,
         'self_check': [asdict(check) for check in bundle.self_checks],
         'files': {name: sha256_of(bundle.folder / name) for name in names}}
@@ -219,6 +219,9 @@ def _check_values(bundle: Bundle) -> None:
          f'max_range_m {bundle.max_range_m!r} must be positive for a metric bundle'),
         (not metric or (isinstance(bundle.metres_per_unit, number) and bundle.metres_per_unit > 0),
          f'metres_per_unit {bundle.metres_per_unit!r} must be positive for a metric bundle'),
+        (bundle.output_quantile is None or (isinstance(bundle.output_quantile, number)
+                                            and 0 < bundle.output_quantile <= 1),
+         f'output_quantile {bundle.output_quantile!r} is not null or in (0, 1]'),
         (list(bundle.range_masks_m) == sorted(set(bundle.range_masks_m))
          and all(t > 0 for t in bundle.range_masks_m),
          f'range_masks_m {bundle.range_masks_m} must be positive and rising'),
@@ -232,6 +235,20 @@ def _check_values(bundle: Bundle) -> None:
                               're-export with `python -m training.export`')
 
 
+def _named_files(bundle: Bundle) -> list[str]:
+    graphs = (bundle.main_graph, *bundle.mask_graphs.values())
+    return [*(_relative(bundle, path) for path in graphs),
+            *(name for check in bundle.self_checks for name in (check.image, check.expected))]
+
+
+def _relative(bundle: Bundle, path: Path) -> str:
+    try:
+        return path.absolute().relative_to(bundle.folder.absolute()).as_posix()
+    except ValueError as error:
+        raise BundleError(f'graph {path} lies outside bundle {bundle.folder}; put it '
+                          'inside') from error
+
+
 def _inside(folder: Path, name: str) -> Path:
     if Path(name).is_absolute() or '..' in Path(name).parts:
         raise BundleError(f'bundle {folder} names {name!r} outside its own folder; refused')
@@ -239,9 +256,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _check_files(bundle: Bundle) -> None:
-    named = {bundle.main_graph.name, *(p.name for p in bundle.mask_graphs.values())}
-    named |= {n for check in bundle.self_checks for n in (check.image, check.expected)}
-    for name in sorted(named | set(bundle.files)):
+    for name in sorted({*_named_files(bundle), *bundle.files}):
         path = bundle.folder / name
         _inside(bundle.folder, name)
         if name not in bundle.files:

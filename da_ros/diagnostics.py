@@ -11,7 +11,8 @@ import time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import numpy as np
 
-WINDOW = 200                      # frames
+WINDOW = 600                      # frames
+RATE_WINDOW_S = 10.0
 STAGES = ('convert', 'inference', 'messages', 'total')
 
 
@@ -19,6 +20,7 @@ STAGES = ('convert', 'inference', 'messages', 'total')
 class Statistics:
     """What happened since the node was activated; written by the worker, read by the timer."""
 
+    started: float = field(default_factory=time.perf_counter)
     received: int = 0
     published: int = 0
     dropped: int = 0              # replaced by a newer frame before their turn came
@@ -40,11 +42,21 @@ class Statistics:
         self.stages[stage].append(time.perf_counter() - start)
 
     def rate_hz(self) -> float:
-        """Return the rate of finished frames over the last window, 0 after 2 s of silence."""
-        times = list(self.finished)
-        if len(times) < 2 or time.perf_counter() - times[-1] > 2:
+        """Return the rate of finished frames over the last 10 s, 0 after 2 s of silence."""
+        now = time.perf_counter()
+        times = [t for t in list(self.finished) if now - t < RATE_WINDOW_S]
+        if len(times) < 2 or now - times[-1] > 2:
             return 0.0
         return (len(times) - 1) / (times[-1] - times[0])
+
+    def silent_s(self) -> float:
+        """Return the time since the last finished frame, or since the start [s]."""
+        last = self.finished[-1] if self.finished else self.started
+        return time.perf_counter() - last
+
+    def median_age_s(self) -> float:
+        """Return the median age of the data when published [s]; 0 before the first frame."""
+        return float(np.median(list(self.age_s))) if self.age_s else 0.0
 
     def values(self) -> dict[str, str]:
         """Return everything as text for a diagnostic status."""

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from da_ros import gate
 from da_ros.backends.base import Backend, BackendError, BACKENDS, feeds_for, open_backend
-from da_ros.bundle import Bundle, load_bundle
+from da_ros.bundle import Bundle, BundleError, load_bundle
 from da_ros.config import check_values, ConfigError, RangeRule, ScaleConfig
+from da_ros.errors import DaRosError
 from da_ros.range_map import RangeMap
 from da_ros.scale import check_scale, metres_per_unit
 from da_ros.sphere import check_erp_size, elevation_from_row
@@ -20,6 +21,10 @@ INTERPOLATION = {'area': cv2.INTER_AREA, 'linear': cv2.INTER_LINEAR, 'cubic': cv
 FULL_SPAN_DEG = (-90.0, 90.0)
 
 
+
+
+class FrameError(DaRosError):
+    """One frame for which the network gave no usable numbers."""
 
 
 class RangeEstimator:
@@ -51,6 +56,7 @@ class RangeEstimator:
         self.refused: list[str] = []      # why runtimes earlier in the order were not taken
         self._threads = threads
         self._attempts = _attempts(backend, self.bundle.precision)
+        self._backend: Backend | None = None
         self._backend, self.report = self._open_next()
 
     def _open_next(self) -> tuple[Backend, gate.GateReport]:
@@ -59,8 +65,10 @@ class RangeEstimator:
             try:
                 backend = open_backend(candidate, self.bundle, variant, self._threads)
                 return backend, gate.check(backend, self.bundle)
-            except BackendError as error:
+            except (BackendError, BundleError) as error:
                 self.refused.append(str(error))
+                if self._backend is None and isinstance(error, BundleError):
+                    raise
         raise BackendError(f'no inference runtime works: {"; ".join(self.refused)}')
 
     def fall_back(self) -> None:
@@ -74,6 +82,7 @@ class RangeEstimator:
     @property
     def backend(self) -> str:
         """Name and arithmetic of the runtime in use, for logs and diagnostics."""
+        assert self._backend is not None
         return f'{self._backend.name} {self._backend.variant}'
 
     @property
@@ -117,7 +126,8 @@ class RangeEstimator:
         :param image: (h, w, 3) uint8 BGR panorama of any size, 2:1 if it is a full one
         :return: RangeMap at network size
         :raises ValueError: wrong type or shape, naming it
-        :raises BackendError: if the runtime fails, is cancelled, or gives a non-finite range
+        :raises BackendError: if the runtime fails or is cancelled
+        :raises FrameError: if a range or probability is not finite
         :raises ScaleError: if the scale is to come from a floor that is not seen
         """
         return self.infer(self.network_image(image))
@@ -125,6 +135,7 @@ class RangeEstimator:
     def infer(self, net_image: NDArray[np.uint8]) -> RangeMap:
         """Estimate from what `network_image` returned; otherwise as `predict`."""
         rule, mask_m, limit_m = self._rule, self._mask_m, self._limit_m
+        assert self._backend is not None
         outputs = self._backend.run(
             feeds_for(self.bundle, net_image, rule.camera_height_m), mask_m)
         range_m = self._metres(outputs['range_m'])
@@ -143,14 +154,17 @@ class RangeEstimator:
 
     def cancel(self) -> None:
         """Make a prediction in another thread fail soon; for shutdown only."""
-        self._backend.cancel()
+        if self._backend is not None:
+            self._backend.cancel()
 
     def _metres(self, range_m: NDArray[np.float32]) -> NDArray[np.float32]:
         if not np.isfinite(range_m).all():
-            raise BackendError(f'{self.backend} gave a non-finite range; frame refused')
+            raise FrameError(f'{self.backend} gave a non-finite range; frame refused')
         if self.bundle.output_quantile is not None:
             quantile = np.quantile(range_m, self.bundle.output_quantile)
             range_m = range_m / np.float32(quantile)
+        if self.bundle.kind == 'metric' and self.bundle.metres_per_unit != 1:
+            return range_m * np.float32(self.bundle.metres_per_unit)
         if self.bundle.kind == 'scale_invariant' and self.scale.source != 'none':
             factor = metres_per_unit(range_m, self.scale, self._rule.camera_height_m)
             range_m = range_m * np.float32(factor)
@@ -161,7 +175,10 @@ class RangeEstimator:
         if mask_m == 0 or probability is None:
             return None
         shared = not self.bundle.mask_graphs
-        return probability[self.bundle.range_masks_m.index(mask_m) if shared else 0]
+        selected = probability[self.bundle.range_masks_m.index(mask_m) if shared else 0]
+        if not np.isfinite(selected).all():
+            raise FrameError(f'{self.backend} gave a non-finite mask probability; frame refused')
+        return selected
 
     def _padding_rows(self) -> NDArray[np.bool_]:
         height = self.bundle.size_hw[0]
@@ -239,13 +256,13 @@ def pad_to_full_sphere(image: NDArray[np.uint8], min_deg: float,
     full = width // 2
     top = round((90 - max_deg) / 180 * full)
     bottom = full - top - height
-    if width % 2 or abs(bottom - (min_deg + 90) / 180 * full) > 1:
+    if width % 2 or bottom < 0 or abs(bottom - (min_deg + 90) / 180 * full) > 1:
         fitting = (max_deg - min_deg) / 180 * full
         raise ValueError(f'image is {width} x {height} px, but elevations {min_deg:g} to '
                          f'{max_deg:g} deg of {width} columns are {fitting:.1f} rows; correct '
                          'erp.elevation_min_deg and erp.elevation_max_deg')
-    return np.asarray(cv2.copyMakeBorder(image, top, max(bottom, 0), 0, 0,
-                                         cv2.BORDER_REPLICATE)[:full], np.uint8)
+    return np.asarray(
+        cv2.copyMakeBorder(image, top, bottom, 0, 0, cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _attempts(name: str, precision: str) -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ def read_panorama(path: str | Path) -> NDArray[np.uint8]:
     :return: (height, width, 3) uint8 BGR
     :raises FileError: if it is missing or no image
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise FileError(f'{path} is not a readable image; give a JPEG or PNG panorama')
     return np.asarray(image, np.uint8)

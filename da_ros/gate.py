@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros.backends.base import Backend, BackendError, feeds_for
+from da_ros.backends.base import Arrays, Backend, BackendError, feeds_for
 from da_ros.bundle import Bundle, BundleError, SelfCheck
 
 
@@ -78,9 +78,7 @@ def _check_one(backend: Backend, bundle: Bundle, stored: SelfCheck) -> GateRepor
     if image is None or image.shape[:2] != bundle.size_hw:
         raise BundleError(f'self-check image {stored.image} of bundle {bundle.name!r} is not a '
                           f'{bundle.size_hw} image; re-export')
-    with np.load(bundle.folder / stored.expected) as expected:
-        wanted_range = expected['range_m']
-        wanted_mask = expected['range_mask_probability'] if bundle.range_masks_m else None
+    wanted_range, wanted_mask = _expected(bundle, stored)
     feeds = feeds_for(bundle, np.asarray(image, np.uint8), stored.camera_height_m)
     selections = tuple(bundle.mask_graphs) or (0.0,)
     agreement, outputs = 1.0, {}
@@ -88,14 +86,38 @@ def _check_one(backend: Backend, bundle: Bundle, stored: SelfCheck) -> GateRepor
         outputs = backend.run(feeds, range_mask_m)
         if wanted_mask is not None:
             wanted = wanted_mask[index:index + 1] if range_mask_m else wanted_mask
-            agreement = min(agreement, _agreement(outputs['range_mask_probability'], wanted))
-    return _report(outputs['range_m'], wanted_range, agreement)
+            count = 1 if range_mask_m else len(bundle.range_masks_m)
+            got = _output(backend, outputs, 'range_mask_probability', (count, *bundle.size_hw))
+            agreement = min(agreement, _agreement(got, wanted))
+    return _report(_output(backend, outputs, 'range_m', bundle.size_hw), wanted_range, agreement)
+
+
+def _expected(bundle: Bundle, stored: SelfCheck) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    masks = len(bundle.range_masks_m)
+    try:
+        with np.load(bundle.folder / stored.expected) as arrays:
+            range_m = arrays['range_m']
+            mask = arrays['range_mask_probability'] if masks else None
+    except (OSError, ValueError, KeyError) as error:
+        raise BundleError(f'self-check file {stored.expected} of bundle {bundle.name!r} is not '
+                          f'readable ({error}); re-export') from error
+    if range_m.shape != bundle.size_hw or (
+            mask is not None and mask.shape != (masks, *bundle.size_hw)):
+        raise BundleError(f'self-check file {stored.expected} of bundle {bundle.name!r} does not '
+                          f'hold {masks} masks of {bundle.size_hw}; re-export')
+    return range_m, mask
+
+
+def _output(backend: Backend, outputs: Arrays, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    got = outputs.get(name)
+    if got is None or got.shape != shape:
+        found = 'no such output' if got is None else f'shape {got.shape}'
+        raise BackendError(f'{backend.name}: the graph must give {name} of shape {shape}, but '
+                           f'has {found}; re-export the bundle')
+    return got
 
 
 def _report(got: NDArray[Any], wanted: NDArray[Any], agreement: float) -> GateReport:
-    if got.shape != wanted.shape:
-        raise BackendError(f'runtime gave range_m of shape {got.shape}, bundle stores '
-                           f'{wanted.shape}')
     ratio = got.astype(np.float64) / wanted
     return GateReport(float(np.quantile(np.abs(ratio - 1), 0.99)), float(np.median(ratio)),
                       agreement)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+import os
 import re
 import signal
 import threading
@@ -30,13 +32,16 @@ from da_ros.range_map import RangeMap, seam_ratio
 from da_ros.scale import floor_below
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:                                     # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 NEWEST_BEST_EFFORT = QoSProfile(
     depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
 REPEAT_COMPLAINT_S = 30.0
+BLIND_S = 5.0                              # without a finished frame, diagnostics say error
+EARLIEST_AGE_S, OLDEST_AGE_S = -0.1, 1.0   # of data when published; outside, they warn
+LEAVE_S = 1.5
 
 
 class PanoDepthNode(LifecycleNode):
@@ -59,7 +64,8 @@ class PanoDepthNode(LifecycleNode):
         self._statistics = Statistics()
         self._last_map: RangeMap | None = None
         self._complaints: dict[str, float] = {}
-        self._seen_by_diagnostics = (0, 0)        # frames received, frames gone wrong
+        self._seen_by_diagnostics = (0, 0, 0)     # frames received, gone wrong, published
+        self._topic = 'image'
         self.add_on_set_parameters_callback(self._on_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Steady, because a simulated clock may never tick.
@@ -72,7 +78,7 @@ class PanoDepthNode(LifecycleNode):
 
     def _on_autostart(self) -> None:
         self._autostart.cancel()
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS and self.context.ok():
             self.trigger_activate()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -82,26 +88,43 @@ class PanoDepthNode(LifecycleNode):
             if self._startup_errors:
                 raise ConfigError('; '.join(self._startup_errors.values()))
             self._estimator = self._load(self._config)
-        except (DaRosError, ConfigError) as error:
-            self._failure = str(error)
-            self.get_logger().error(f'cannot configure: {error}')
-            return TransitionCallbackReturn.FAILURE
-        self._outputs = Outputs(self)
+            self._outputs = Outputs(self)
+        except Exception as error:       # rclpy would swallow it without a word
+            return self._refuse('configure', error)
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the camera and start the worker."""
-        assert self._outputs and self._estimator
-        self._statistics, self._seen_by_diagnostics = Statistics(), (0, 0)
+        self._statistics, self._seen_by_diagnostics = Statistics(), (0, 0, 0)
         self._worker = _Worker(self._process)
-        compressed = self._config.input.image_transport == 'compressed'
-        self._subscription = self.create_subscription(
-            CompressedImage if compressed else Image,
-            'image/compressed' if compressed else 'image',
-            self._on_image, NEWEST_BEST_EFFORT,
-            event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        try:
+            self._subscription = self._subscribe()
+        except Exception as error:
+            self._stop_worker()
+            return self._refuse('activate', error)
         return super().on_activate(state)
+
+    def _subscribe(self):
+        compressed = self._config.input.image_transport == 'compressed'
+        kind, topic = ((CompressedImage, 'image/compressed') if compressed else (Image, 'image'))
+        subscribe = partial(
+            self.create_subscription, kind, topic, self._on_image, NEWEST_BEST_EFFORT,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        self._topic = self.resolve_topic_name(topic)
+        try:
+            return subscribe(
+                event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost))
+        except UnsupportedEventTypeError:      # a middleware that does not count lost messages
+            return subscribe()
+
+    def _refuse(self, transition: str, error: Exception) -> TransitionCallbackReturn:
+        known = isinstance(error, (DaRosError, ConfigError))
+        self._failure = str(error) if known else f'{type(error).__name__}: {error}'
+        if transition == 'configure':
+            self._unload()
+        if self.context.ok():
+            self.get_logger().error(f'cannot {transition}: {self._failure}')
+        return TransitionCallbackReturn.FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop the worker after its frame and unsubscribe."""
@@ -121,7 +144,9 @@ class PanoDepthNode(LifecycleNode):
 
     def close(self) -> None:
         """Stop the worker even in the middle of a frame."""
-        if self._estimator and self._worker:
+        if self._worker is not None:
+            self._worker.stopping = True          # before the frame in progress is cancelled
+        if self._estimator is not None:
             self._estimator.cancel()
         self._stop_worker()
 
@@ -184,13 +209,13 @@ class PanoDepthNode(LifecycleNode):
 
     def _process(self, msg) -> None:
         """Serve one frame; whatever is wrong with it, the next one is served."""
-        assert self._outputs and self._estimator
-        topics = self._outputs.wanted()
-        if not topics:
+        if not self.context.ok() or self._outputs is None:
             return
         try:
-            with self._statistics.timed('total'):
-                self._serve(msg, topics, self._config)
+            topics = self._outputs.wanted()
+            if topics:
+                with self._statistics.timed('total'):
+                    self._serve(msg, topics, self._config)
         except BackendError as error:
             self._on_backend_error(error)
         except (DaRosError, ValueError) as error:
@@ -232,7 +257,7 @@ class PanoDepthNode(LifecycleNode):
         self._complain(f'inference failed: {error}')
         try:
             self._estimator.fall_back()
-        except BackendError as none_left:
+        except Exception as none_left:
             self._complain(f'and no other runtime is left: {none_left}')
             return
         self.get_logger().error(f'now running on {self._estimator.backend} instead')
@@ -243,8 +268,7 @@ class PanoDepthNode(LifecycleNode):
         now, kind = time.monotonic(), re.sub(r'\d+', '#', text)
         if now - self._complaints.get(kind, -REPEAT_COMPLAINT_S) >= REPEAT_COMPLAINT_S:
             self._complaints[kind] = now
-            topic = self._subscription.topic_name if self._subscription is not None else 'image'
-            self.get_logger().error(f'{topic}: {text}')
+            self.get_logger().error(f'{self._topic}: {text}')
 
     # ---- diagnostics ----
 
@@ -255,7 +279,7 @@ class PanoDepthNode(LifecycleNode):
         if estimator is not None:
             values |= {'bundle': estimator.bundle.name, 'backend': estimator.backend,
                        'self-check': str(estimator.report),
-                       'limit': f'{estimator.limit_m:g} m'}
+                       'limit': f'{estimator.resolve(self._config.rule)[1]:g} m'}
         if last_map is not None:
             depth_m, share = floor_below(last_map.range_m)
             known = f', camera_height_m {height:g}' if (
@@ -276,11 +300,18 @@ class PanoDepthNode(LifecycleNode):
             return 'ok', 'idle: no subscriber'
         statistics, before = self._statistics, self._seen_by_diagnostics
         now = self._seen_by_diagnostics = (
-            statistics.received, statistics.refused + statistics.failed)
+            statistics.received, statistics.refused + statistics.failed, statistics.published)
         if now[1] > before[1]:
             return 'error', statistics.last_error
         if now[0] == before[0]:
-            return 'warn', f'no image on {self._subscription.topic_name}'
+            return 'warn', f'no image on {self._topic}'
+        silent_s = statistics.silent_s()
+        if now[2] == before[2] and silent_s > BLIND_S:
+            return 'error', f'images arrive, but none was finished for {silent_s:.0f} s'
+        age_s = statistics.median_age_s()
+        if not EARLIEST_AGE_S < age_s < OLDEST_AGE_S:
+            return 'warn', (f'data is {age_s:.1f} s old when published; check the stamps of the '
+                            'camera, the clock and stamp_offset_s')
         return 'ok', f'{statistics.rate_hz():.1f} Hz on {self._estimator.backend}'
 
 
@@ -324,17 +355,32 @@ def main(args: list[str] | None = None) -> None:
     # rclpy ends the spin by itself; Python's own handler would raise inside a callback.
     signal.signal(signal.SIGINT, lambda *_: None)
     rclpy.init(args=args)
-    node = PanoDepthNode()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    threading.Thread(target=_leave_in_time, daemon=True).start()
+    node = None
     try:
+        node = PanoDepthNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
         executor.spin()
     except ExternalShutdownException:
         pass
+    except Exception:
+        if rclpy.ok():            # else a call that the signal overtook
+            raise
     finally:
-        node.close()
-        executor.shutdown()
+        if node is not None:
+            node.close()
         rclpy.try_shutdown()
+        for impatient in (signal.SIGINT, signal.SIGTERM):     # a second Ctrl-C changes nothing
+            signal.signal(impatient, signal.SIG_IGN)
+
+
+def _leave_in_time() -> None:
+    """End the process soon after a signal, even while a runtime is loading in C++."""
+    while rclpy.ok():
+        time.sleep(0.1)
+    time.sleep(LEAVE_S)
+    os._exit(0)
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, Point
 
 from da_ros import conversions as to_ros
 from da_ros.config import Config, ConfigError
+from da_ros.errors import DaRosError
 from da_ros.points import PointProjector
 from da_ros.range_map import colour, RangeMap, resample_nearest
 from da_ros.scan import ScanProjector
@@ -26,6 +27,10 @@ TOPICS = {
     'scan': LaserScan, 'points': PointCloud2, 'depth/image': Image,
     'depth/camera_info': CameraInfo, 'range_mask': Image, 'depth/preview': Image,
     'depth/preview/compressed': CompressedImage}
+
+
+class FrameIdError(DaRosError):
+    """An image that does not say which frame it was taken in."""
 
 
 class Outputs:
@@ -46,7 +51,7 @@ class Outputs:
     def destroy(self) -> None:
         """Remove the publishers."""
         for publisher in self._publishers.values():
-            self._node.destroy_publisher(publisher)
+            self._node.destroy_lifecycle_publisher(publisher)
 
     def wanted(self) -> frozenset[str]:
         """Return the topics that have subscribers."""
@@ -60,13 +65,16 @@ class Outputs:
 
         :param camera_frame: frame_id of the camera message
         :param camera_hw: height and width of the camera image [px]
+        :raises FrameIdError: if points or scan would have no frame; then nothing is published
         """
         build = {'scan': self._scan_msg, 'points': self._points_msg,
                  'depth/image': self._depth_msg, 'depth/camera_info': self._info_msg,
                  'range_mask': self._mask_msg, 'depth/preview': self._preview_msg,
                  'depth/preview/compressed': self._compressed_msg}
-        body = body_frame(config, camera_frame)
-        frames = {'scan': config.frames.scan or body, 'points': body}
+        frames = {}
+        if not topics.isdisjoint(('scan', 'points')):
+            body = body_frame(config, camera_frame)
+            frames = {'scan': config.frames.scan or body, 'points': body}
         for topic, publisher in self._publishers.items():
             if topic in topics:
                 header = to_ros.header_for(stamp_ns, frames.get(topic, camera_frame))
@@ -130,7 +138,14 @@ def depth_pixels(range_map: RangeMap, config: Config,
 
 
 def body_frame(config: Config, camera_frame: str) -> str:
-    """Return the frame of the clouds: as configured, or derived from the camera's frame."""
+    """
+    Return the frame of the clouds: as configured, or derived from the camera's frame.
+
+    :raises FrameIdError: if neither names one
+    """
+    if not camera_frame and not config.frames.body:
+        raise FrameIdError('image has no frame_id; set it in the camera driver, or set '
+                           'frames.body')
     if config.frames.body or config.frames.image_axes == 'body':
         return config.frames.body or camera_frame
     for suffix in ('_optical_frame', '_frame'):

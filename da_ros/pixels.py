@@ -29,6 +29,7 @@ ENCODINGS = {**_PLAIN, **{f'bayer_{pattern}{bits}': (bits // 8, 1, code)
 _EVEN_ROWS = ('nv12',)
 _EVEN_COLS = ('nv12', 'yuv422', 'yuv422_yuy2')
 STILL_FORMATS = ('jpeg', 'jpg', 'png')
+PADDING = 1 << 16
 END_MARKS = {b'\xff\xd8': (b'\xff\xd9', 'JPEG'), b'\x89P': (b'IEND\xaeB`\x82', 'PNG')}
 
 
@@ -91,7 +92,8 @@ def image_from_compressed_msg(msg: Any) -> NDArray[np.uint8]:
             '`ros2 run image_transport republish ffmpeg raw`, and set image_transport to raw')
     data = np.frombuffer(msg.data, np.uint8)
     _check_complete(data, msg.format)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    # A panorama's up is given by its rows; a camera's orientation tag must not turn it.
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise MessageError(f'compressed image of {len(data)} bytes ({msg.format!r}) cannot be '
                            'decoded; check the camera driver')
@@ -104,6 +106,7 @@ def _check_complete(data: NDArray[np.uint8], name: str) -> None:
     if not kind:
         raise MessageError(f'compressed image of {len(data)} bytes ({name!r}) is neither JPEG nor '
                            'PNG; check the camera driver')
-    if mark not in data[-64:].tobytes():
+    end = data[-PADDING:].tobytes().rstrip(b'\0')      # USB cameras pad their buffers with zeros
+    if mark not in end[-64:]:
         raise MessageError(f'{kind} of {len(data)} bytes is truncated (no end mark); check the '
                            'camera driver or the link')

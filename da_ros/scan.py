@@ -11,6 +11,7 @@ from da_ros.range_map import RangeMap
 from da_ros.sphere import angles_from_ray, erp_rays
 
 REACH_TOLERANCE = 1e-9
+STEEP_RAD = np.pi / 4      # rays beyond it look at the robot itself: they only report obstacles
 Array = NDArray[np.float64]
 
 
@@ -35,10 +36,12 @@ class ScanProjector:
     """
     Turns range maps of one size and limit into scans; the geometry is computed once.
 
-    Every pixel whose ray crosses the height band between the minimum range and the limit has a
-    say in each beam that its width touches: a range inside the band is a hit, a longer one (or
-    +inf) says that the ray left the band unhindered, NaN or a range before the band says that
-    the band was not observed there.
+    Every pixel whose ray crosses the height band, outside the upright cylinder of radius
+    `min_range_m` and within the limit, has a say in each beam that its width touches: a range
+    inside the band is a hit, a longer one (or +inf) says that the ray left the band unhindered,
+    NaN or a range before the band says that the band was not observed there. What blocks a ray
+    inside the cylinder is too near. Rays steeper than 45 degrees see the robot's own deck and
+    feet: their hits count, but they neither make a beam unknown nor too near.
     """
 
     def __init__(self, size_hw: tuple[int, int], beams: int, band_m: tuple[float, float],
@@ -60,7 +63,7 @@ class ScanProjector:
         if scan_from_camera is not None:
             rays = rays @ scan_from_camera.T
         _, elevation = angles_from_ray(rays)
-        enter, leave = _interval_in_band(
+        begin, enter, leave = _interval_in_band(
             elevation, np.pi / size_hw[0], band_m, min_range_m, limit_m)
         crossing = np.flatnonzero(enter < leave)
         pixel, beam = _pixels_of_beams(rays[crossing], size_hw, beams)
@@ -69,6 +72,8 @@ class ScanProjector:
         self._pixel = pixel
         self._enter = enter[pixel].astype(np.float32)
         self._leave = leave[pixel].astype(np.float32)
+        self._begin = begin[pixel].astype(np.float32)
+        self._steep = np.abs(elevation[pixel]) > STEEP_RAD
         self._planar = np.hypot(rays[pixel, 0], rays[pixel, 1]).astype(np.float32)
         self._reaches_limit = leave[pixel] >= limit_m * (1 - REACH_TOLERANCE)
         self._seen_beams, self._starts = np.unique(beam, return_index=True)
@@ -90,26 +95,29 @@ class ScanProjector:
         passed = range_m > self._leave                    # +inf included, NaN is not
         # A ray that stays in the band up to the limit proves it empty only by +inf.
         passed &= ~self._reaches_limit | np.isposinf(range_m)
-        all_passed = np.logical_and.reduceat(passed, self._starts)
+        all_passed = np.logical_and.reduceat(passed | self._steep, self._starts)
         empty = all_passed & self._has_reach[self._seen_beams]
-        too_near = np.logical_or.reduceat(np.isneginf(range_m), self._starts)
+        inside = np.isneginf(range_m) | ((range_m >= self._begin) & (range_m < self._enter))
+        too_near = np.logical_or.reduceat(inside & ~self._steep, self._starts)
         beams = np.where(np.isfinite(nearest), nearest,
                          np.where(empty, np.float32(np.inf), np.float32(np.nan)))
-        beams[too_near | (nearest < self._min_range_m)] = -np.inf
+        beams[too_near] = -np.inf
         return beams
 
 
 def _interval_in_band(elevation: Array, row_height: float, band_m: tuple[float, float],
-                      min_range_m: float, limit_m: float) -> tuple[Array, Array]:
+                      min_range_m: float, limit_m: float) -> tuple[Array, Array, Array]:
     """
-    Return where each pixel's ray is in the band, clipped to [min_range, limit].
+    Return where each pixel's ray is in the band, outside the cylinder and within the limit.
 
     Far away the band is thinner than a pixel; there the pixel that holds its middle stands for
     it (of two that touch it, the upper one, which sees less floor).
 
     :param elevation: of the pixel centres in the scan frame [rad]
     :param row_height: angle that a pixel spans vertically [rad]
-    :return: ranges along the ray [m]; enter >= leave where a ray misses the band
+    :return: ranges along the ray [m]: where it enters the band, the same but not before it
+        leaves the cylinder of radius `min_range_m`, and where it leaves the band (not after
+        `limit_m`); second >= third where a ray misses the band
     """
     low, high = band_m
     slope, bottom, top = (_tangent(elevation + offset * row_height) for offset in (0, -0.5, 0.5))
@@ -123,7 +131,8 @@ def _interval_in_band(elevation: Array, row_height: float, band_m: tuple[float, 
     leave = np.maximum(np.where(centre_hits, leave, -np.inf),
                        np.where(middle_hits, middle_leave, -np.inf))
     along = 1 / np.cos(elevation)
-    return np.maximum(enter * along, min_range_m), np.minimum(leave * along, limit_m)
+    return (enter * along, np.maximum(enter, min_range_m) * along,
+            np.minimum(leave * along, limit_m))
 
 
 def _planar_span(bottom: Array, top: Array, low: float, high: float) -> tuple[Array, Array]:

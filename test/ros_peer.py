@@ -14,9 +14,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
 import numpy as np
 from rcl_interfaces.msg import Parameter, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParametersAtomically
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
@@ -155,6 +156,12 @@ class Peer:
     def describe(self, *names: str) -> list:
         return self.call(DescribeParameters, 'pano_depth/describe_parameters',
                          DescribeParameters.Request(names=list(names))).descriptors
+
+    def get_parameter(self, name: str):
+        """Return a parameter's value."""
+        value = self.call(GetParameters, 'pano_depth/get_parameters',
+                          GetParameters.Request(names=[name])).values[0]
+        return parameter_value_to_python(value)
 
     def change_state(self, transition: int) -> bool:
         request = ChangeState.Request()

@@ -107,8 +107,21 @@ def test_a_missing_or_changed_file_is_named(stand_in, tmp_path, name):
 
 
 def test_nothing_is_written_for_a_bundle_whose_files_are_missing(stand_in, tmp_path):
-    elsewhere = replace(stand_in, folder=tmp_path / 'empty')
+    elsewhere = replace(stand_in, folder=tmp_path / 'empty',
+                        main_graph=tmp_path / 'empty/model.onnx')
     elsewhere.folder.mkdir()
     with pytest.raises(BundleError, match='is missing; write it first'):
         write_manifest(elsewhere)
+    with pytest.raises(BundleError, match='lies outside bundle .*; put it inside'):
+        write_manifest(replace(elsewhere, main_graph=stand_in.main_graph))
     assert not list(elsewhere.folder.iterdir())
+
+
+def test_a_graph_in_a_sub_folder_is_hashed_under_its_own_name(stand_in):
+    (stand_in.folder / 'sub').mkdir()
+    shutil.copy(stand_in.main_graph, stand_in.folder / 'sub/model.onnx')
+    write_manifest(replace(stand_in, main_graph=stand_in.folder / 'sub/model.onnx'))
+    assert load_bundle(stand_in.folder).main_graph == stand_in.folder / 'sub/model.onnx'
+    (stand_in.folder / 'sub/model.onnx').write_bytes(b'tampered')
+    with pytest.raises(BundleError, match='sub/model.onnx is not the one'):
+        load_bundle(stand_in.folder)

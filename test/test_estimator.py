@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from da_ros.backends.base import BackendError
-from da_ros.bundle import BundleError
+from da_ros.bundle import BundleError, load_bundle, write_manifest
 from da_ros.config import ConfigError, RangeRule
 from da_ros.estimator import apply_rule, pad_to_full_sphere, RangeEstimator, resize_erp
 
@@ -127,6 +127,7 @@ def test_padding_keeps_rows_at_their_elevation():
     ((32, 60, 3), (-90, 90), '60 x 32 px, not twice as wide as high'),
     ((0, 0, 3), (-90, 90), None),
     ((32, 64, 3), (-45, 45), '64 x 32 px, but elevations -45 to 45 deg of 64 columns are 16.0'),
+    ((54, 128, 3), (-90, 60), '128 x 54 px, but elevations -90 to 60 deg of 128 columns are'),
     ((32, 64), (-90, 90), r'\(32, 64\) uint8'), ((32, 64, 4), (-90, 90), r'\(32, 64, 4\)')])
 def test_an_image_that_is_no_panorama_is_refused_by_value(stand_in, shape, span, message):
     estimator = RangeEstimator(stand_in, 'onnxruntime', elevation_span_deg=span)
@@ -159,8 +160,7 @@ def test_a_runtime_that_lies_is_refused_with_its_figures(tmp_path):
     stored = dict(np.load(bundle.folder / 'self_check/0.npz'))
     stored['range_m'] = stored['range_m'] * 1.05
     np.savez(bundle.folder / 'self_check/0.npz', **stored)
-    from da_ros.bundle import load_bundle, write_manifest
-    write_manifest(replace(bundle, files={}))
+    write_manifest_again(bundle)
     with pytest.raises(BackendError, match=r'onnxruntime fp32 fails the self-check .* 0\.95238'):
         RangeEstimator(load_bundle(bundle.folder), 'onnxruntime')
 
@@ -187,3 +187,38 @@ def test_a_failed_runtime_is_replaced_by_the_next_of_the_order(stand_in):
     with pytest.raises(BackendError, match='no inference runtime works'):
         estimator.fall_back()
     assert np.allclose(estimator.predict(painted(np.full((32, 64), 4.0))).range_m, 4)
+
+
+def test_metres_per_unit_reach_the_range(tmp_path):
+    bundle = write_stand_in_bundle(tmp_path / 'b', metres_per_unit=2.0)
+    got = RangeEstimator(bundle, 'onnxruntime').predict(painted(np.full((32, 64), 4.0)))
+    assert np.allclose(got.range_m, 8)
+
+
+def test_a_graph_with_fewer_masks_than_its_bundle_says_is_refused(tmp_path):
+    bundle = write_stand_in_bundle(tmp_path / 'b', masks=(10.0,))
+    stored = dict(np.load(bundle.folder / 'self_check/0.npz'))
+    stored['range_mask_probability'] = stored['range_mask_probability'].repeat(2, 0)
+    np.savez(bundle.folder / 'self_check/0.npz', **stored)
+    write_manifest(replace(bundle, range_masks_m=(10.0, 20.0)))
+    with pytest.raises(BackendError, match=r'must give range_mask_probability of shape '
+                       r'\(2, 32, 64\), but has shape \(1, 32, 64\)'):
+        RangeEstimator(load_bundle(bundle.folder), 'onnxruntime')
+
+
+@pytest.mark.parametrize('content', [b'junk', None])
+def test_an_unreadable_self_check_is_named(tmp_path, content):
+    bundle = write_stand_in_bundle(tmp_path / 'b')
+    path = bundle.folder / 'self_check/0.npz'
+    if content is None:
+        np.savez(path, something=np.zeros(3))
+    else:
+        path.write_bytes(content)
+    write_manifest_again(bundle)
+    with pytest.raises(BundleError, match=r'self-check file self_check/0\.npz .* not readable'):
+        RangeEstimator(load_bundle(bundle.folder), 'onnxruntime')
+
+
+def write_manifest_again(bundle) -> None:
+    """Hash changed files anew, as if the bundle had been made like this."""
+    write_manifest(replace(bundle, files={}))

@@ -42,6 +42,11 @@ def test_errors_are_one_line_and_exit_code_1(stand_in, panorama, capsys, argumen
     assert message in errors and errors.count('\n') == 1
 
 
+def test_inputs_that_would_overwrite_each_other_are_refused(stand_in, panorama, capsys):
+    assert infer(stand_in, panorama, panorama.parent) == 1
+    assert "two inputs are called 'room'" in capsys.readouterr().err
+
+
 def test_an_image_that_is_no_panorama_is_named(stand_in, tmp_path, capsys):
     path = tmp_path / 'flat.png'
     cv2.imwrite(str(path), np.zeros((10, 10, 3), np.uint8))

@@ -21,7 +21,7 @@ from sensor_msgs.msg import (
 
 OUTPUTS = {'depth/image': Image, 'depth/camera_info': CameraInfo, 'points': PointCloud2,
            'scan': LaserScan, 'range_mask': Image, 'depth/preview': Image}
-CONFIGURE, ACTIVATE, DEACTIVATE, CLEANUP = 1, 3, 4, 2
+CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE, SHUTDOWN_ACTIVE = 1, 2, 3, 4, 7
 SECOND = 10**9
 
 
@@ -206,6 +206,7 @@ def test_a_bad_set_of_parameters_is_rejected_whole_with_its_reason(running, valu
     assert before.successful, before.reason
     result = running.set_parameters(points__max_points=77, **values)
     assert not result.successful and text in result.reason
+    assert running.get_parameter('points.max_points') == 1234
     assert running.set_parameters(depth__encoding='32FC1', range_mask_m=100.0).successful
 
 
@@ -274,6 +275,23 @@ def test_wrong_start_value_is_told_and_curable(start, peer, model):
     assert peer.change_state(CONFIGURE)
 
 
+def test_what_rclpy_would_swallow_is_told(start, peer, model):
+    node = start(model=model, **{'qos_overrides./points.publisher.reliability': 'besteffort'})
+    node.wait_for_log('cannot configure: ')
+    assert peer.state() == 'unconfigured'
+    assert peer.set_parameters(model=model).successful
+
+
+def test_shutdown_transition_in_the_middle_of_a_frame(start, peer, tmp_path):
+    bundle = write_stand_in_bundle(tmp_path / 'slow', work=60)
+    node = start(model=bundle.folder)
+    peer.subscribe(Image, 'depth/image')
+    peer.publish(image_msg(painted(np.full((32, 64), 4.0))))
+    time.sleep(0.2)
+    assert peer.change_state(SHUTDOWN_ACTIVE)
+    assert peer.state() == 'finalized' and 'instead' not in node.log
+
+
 def test_lifecycle_without_autostart_can_go_round_twice(start, peer, model):
     start(model=model, autostart=False)
     assert peer.state() == 'unconfigured'
@@ -304,6 +322,29 @@ def test_newest_frame_wins_and_older_ones_are_counted(start, peer, tmp_path):
     values = values_of(diagnostics[-1])
     assert int(values['published']) == len(seconds)
     assert int(values['received']) == int(values['published']) + int(values['dropped'])
+
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_frames_stream_ends_cleanly(start, peer, model, how):
+    node = start(model=model)
+    peer.subscribe(Image, 'depth/image')
+    image = image_msg(painted(np.full((32, 64), 4.0)))
+    for number in range(100):
+        peer.publish(image)
+        if number == 60:
+            node.process.send_signal(how)
+        time.sleep(0.01)
+    code, _ = node.stop(how)
+    assert code == 0 and 'Traceback' not in node.log, node.log
+
+
+def test_a_signal_while_the_model_loads_ends_cleanly(start, tmp_path):
+    bundle = write_stand_in_bundle(tmp_path / 'slow', work=100)
+    node = start(model=bundle.folder)
+    time.sleep(1.0)                      # importing, or in the self-check
+    code, seconds = node.stop()
+    assert code in (0, -signal.SIGINT) and seconds < 2.5, (code, seconds, node.log)
+    assert 'Traceback' not in node.log or 'KeyboardInterrupt' in node.log
 
 
 @pytest.mark.parametrize('how, backend', [

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip('rclpy', reason='rclpy is not installed (extra da_ros[ros] or a sourced ROS)')
 
 from da_ros.config import Config, ConfigError, DepthConfig, ErpConfig, FramesConfig
-from da_ros.outputs import body_frame, check_depth_encoding, depth_pixels
+from da_ros.outputs import body_frame, check_depth_encoding, depth_pixels, FrameIdError
 from da_ros.range_map import RangeMap
 
 
@@ -21,6 +21,12 @@ from da_ros.range_map import RangeMap
     ('camera_frame', {'image_axes': 'body', 'body': 'head'}, 'head')])
 def test_body_frame_is_given_or_derived(camera, frames, wanted):
     assert body_frame(replace(Config(), frames=FramesConfig(**frames)), camera) == wanted
+
+
+def test_an_image_without_a_frame_is_refused_unless_the_frame_is_given():
+    with pytest.raises(FrameIdError, match='image has no frame_id; set it in the camera driver'):
+        body_frame(Config(), '')
+    assert body_frame(replace(Config(), frames=FramesConfig(body='head')), '') == 'head'
 
 
 def test_depth_at_camera_size_covers_the_rows_that_the_camera_sees():

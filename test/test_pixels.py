@@ -117,3 +117,9 @@ def test_damaged_and_video_data_are_refused():
         image_from_compressed_msg(SimpleNamespace(format='jpeg', data=array('B', hollow)))
     with pytest.raises(MessageError, match="'h264' is not a still image .* decode it first"):
         image_from_compressed_msg(SimpleNamespace(format='h264', data=array('B', b'abc')))
+
+
+def test_zeros_after_a_jpeg_are_a_padded_buffer_not_a_truncation():
+    data = cv2.imencode('.jpg', picture())[1].tobytes() + b'\0' * 5000
+    msg = SimpleNamespace(format='jpeg', data=array('B', data))
+    assert image_from_compressed_msg(msg).shape == (8, 16, 3)

@@ -150,3 +150,30 @@ def test_every_obstacle_pixel_in_the_band_shows_in_a_beam():
         beam = int((centre + np.pi) / (2 * np.pi) * 720) % 720
         assert np.isfinite(got[beam])
     assert np.isclose(solid_angles(H, W).sum(), 4 * np.pi)
+
+
+def with_deck(range_m, below_m, radius_m):
+    """Put the robot's round deck below the camera."""
+    rise = erp_rays(H, W)[..., 2]
+    reach = np.where(rise < 0, -below_m / np.minimum(rise, -1e-9), INF)
+    planar = reach * np.hypot(*np.moveaxis(erp_rays(H, W)[..., :2], -1, 0))
+    range_m = np.where((planar < radius_m) & (rise < 0), np.minimum(reach, range_m), range_m)
+    return np.where(range_m < 0.3, -INF, range_m)
+
+
+@pytest.mark.parametrize('below_m', [0.2, 0.4])
+def test_the_robots_own_deck_neither_hides_the_room_nor_the_open_field(below_m):
+    band = (0.05 - 0.8, 1.5 - 0.8)                     # a camera 0.8 m above the floor
+    room = with_deck(box_room(5, 5, floor=-0.8, ceiling=2), below_m, 0.2)
+    got = scan(room, band=band)
+    assert np.allclose(got.ranges, wall_distance(angles(got), 5, 5), rtol=0.02)
+    field = with_deck(box_room(INF, INF, floor=-0.8, ceiling=INF), below_m, 0.2)
+    assert np.isposinf(scan(field, band=band).ranges).all()
+
+
+def test_what_stands_inside_the_minimum_range_is_too_near():
+    post = np.full((H, W), 5.0)
+    post[120:160, 200:210] = 0.31              # some rays: 0.31 m along the ray, less in the plane
+    got = scan(post, band=(-0.3, 0.3)).ranges
+    beam = int((np.pi * (1 - 2 * 205 / W) + np.pi) / (2 * np.pi) * 720)
+    assert np.isneginf(got[beam]) and np.isfinite(got[beam + 60])

@@ -17,6 +17,7 @@ class OpenVinoBackend(Backend):
     """Latency hint, one stream; variant `bf16` only where the CPU computes in it."""
 
     name = 'openvino'
+    _cancelled = False
 
     def _open(self, path: str) -> Any:
         try:
@@ -42,6 +43,8 @@ class OpenVinoBackend(Backend):
 
     def _infer(self, graph: Any, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         try:
+            if self._cancelled:
+                raise RuntimeError('cancelled')
             graph.infer(dict(feeds), share_inputs=True)
         except Exception as error:
             raise BackendError(f'openvino failed: {_last_line(error)}') from error
@@ -50,15 +53,17 @@ class OpenVinoBackend(Backend):
                 for output in graph.model_outputs}
 
     def cancel(self) -> None:
-        """Cancel the requests in progress."""
+        """Cancel the requests in progress and refuse later ones."""
+        self._cancelled = True
         for request in (self._main, *self._heads.values()):
             request.cancel()
 
 
 def _output_name(names: set[str]) -> str:
     # OpenVINO folds Identity nodes, and the tensor then bears the inner name as well.
-    return next(name for name in sorted(names)
-                if name in ('range_m', 'range_mask_probability') or name.startswith('features_'))
+    ours = (name for name in sorted(names)
+            if name in ('range_m', 'range_mask_probability') or name.startswith('features_'))
+    return next(ours, min(names, default=''))
 
 
 def _last_line(error: Exception) -> str:

@@ -105,7 +105,11 @@ def run(options: argparse.Namespace) -> None:
         records = [show(sample, node, options) for sample in tqdm(samples, 'panoramas')]
     finally:
         node.send_signal(signal.SIGINT)
-        code = node.wait(10)
+        try:
+            code = node.wait(10)
+        except subprocess.TimeoutExpired:
+            node.kill()
+            code = node.wait()
     if code:
         raise DemoError(f'the node ended with exit code {code}; see {log.name}')
     for sample, record in zip(samples, records):
@@ -159,6 +163,9 @@ def show(sample: Path, node: subprocess.Popen, options: argparse.Namespace) -> R
         end = time.monotonic() + options.seconds
         while time.monotonic() < end:
             executor.spin_once(timeout_sec=0.1)
+        if len(record.arrivals) < 2:
+            raise DemoError(f'points for {record.name} stopped after the first frame; see '
+                            f'{options.out / "node.log"}')
     finally:
         camera.send_signal(signal.SIGINT)
         camera.wait(10)

@@ -75,7 +75,7 @@ def find_images(inputs: list[Path]) -> list[Path]:
     """
     Return the image files of a list of files and folders.
 
-    :raises FileError: if a path does not exist or holds no image
+    :raises FileError: if a path does not exist, holds no image, or two share a name
     """
     found = []
     for path in inputs:
@@ -86,6 +86,11 @@ def find_images(inputs: list[Path]) -> list[Path]:
         if not inside:
             raise files.FileError(f'{path} holds no image ({", ".join(SUFFIXES)})')
         found += inside
+    stems = [path.stem for path in found]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if twice is not None:
+        raise files.FileError(f'two inputs are called {twice!r} and would overwrite each other; '
+                              'rename one or use two calls')
     return found
 
 

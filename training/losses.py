@@ -79,7 +79,7 @@ def empty_hinge(pred: Tensor, range_m: Tensor, far_m: float, solid_angle: Tensor
     """
     Return max(0, log far - pred) of empty pixels: an empty ray must not look near.
 
-    The mean is over the whole sphere, so that a few rays through the cracks of a room weigh little.
+    The mean is over the whole sphere: a few rays through the cracks of a room weigh little.
     """
     shortfall = F.relu(torch.log(pred.new_tensor(far_m)) - pred) * torch.isposinf(range_m)
     return weighted_mean(shortfall, solid_angle.expand_as(shortfall)).mean()

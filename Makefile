@@ -5,10 +5,10 @@ RUN := $(VENV)/bin/python
 # A sourced ROS brings its own rclpy and messages, numpy below 2 and cv_bridge.
 ifdef ROS_DISTRO
   VENV_OPTIONS := --system-site-packages
-  ROS_REQUIREMENTS :=
+  BASE := -r requirements/base_ros.txt
 else
   VENV_OPTIONS :=
-  ROS_REQUIREMENTS := -r requirements/ros.txt
+  BASE := -r requirements/base.txt -r requirements/ros.txt
 endif
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
@@ -33,22 +33,23 @@ test-gpu: $(VENV)/test.done
 	$(RUN) -m pytest test -m gpu
 
 bench: $(VENV)/test.done
+	$(RUN) -m bench.stages
 	$(RUN) -m bench.end_to_end
 
 $(VENV)/pyvenv.cfg:
 	@echo "Making the virtual environment $(VENV) ..."
 	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
 
-$(VENV)/demo.done: $(VENV)/pyvenv.cfg requirements/base.txt requirements/ros.txt requirements/demo.txt setup.py
+$(VENV)/demo.done: $(VENV)/pyvenv.cfg $(wildcard requirements/base*.txt) requirements/ros.txt requirements/demo.txt setup.py
 	@echo "Installing what the node and the demo need (about 300 MB, no torch) ..."
-	$(PIP) -r requirements/base.txt -r requirements/demo.txt $(ROS_REQUIREMENTS)
+	$(PIP) $(BASE) -r requirements/demo.txt
 	$(PIP) --no-deps --editable .
 	@touch $@
 
 $(VENV)/test.done: $(VENV)/demo.done requirements/training.txt requirements/test.txt
 	@echo "Adding what training and tests need (torch, open3d, pytest ...) ..."
-	$(PIP) -r requirements/training.txt
-	$(PIP) -r requirements/test.txt
+	$(PIP) $(BASE) -r requirements/training.txt
+	$(PIP) $(BASE) -r requirements/test.txt
 	@touch $@
 
 clean:

@@ -13,6 +13,7 @@ from training import simulate  # noqa: E402
 from training.data.shards import read_shard  # noqa: E402
 from training.simulator.furniture import box_uv, NEAR  # noqa: E402
 from training.simulator.generate import MixConfig, Simulator  # noqa: E402
+from training.simulator.marks import add_stripe_textures, LIFT_M, scatter_marks  # noqa: E402
 from training.simulator.render import render, sky_radiance  # noqa: E402
 from training.simulator.rooms import divide  # noqa: E402
 from training.simulator.scene import Light, Material, Scene, Sky  # noqa: E402
@@ -227,3 +228,16 @@ def test_outdoor_cameras_never_stand_under_a_low_slab():
         config = ViewConfig(min_height_m=1.5, max_height_m=2.0)
         camera = random_camera(np.random.default_rng(0), scene, config)
         assert (camera is not None) == found
+
+
+def test_marks_lie_flat_on_the_floor_around_the_camera():
+    store = TextureStore()
+    add_stripe_textures(store)
+    for seed in range(10):
+        scene = Scene(store)
+        scatter_marks(np.random.default_rng(seed), scene, np.array([3.0, 2.0, 1.5]), 0.5)
+        corners = np.concatenate([c for c, _, _ in scene._new])
+        assert (corners[..., 2] >= 1.0 + LIFT_M - 1e-5).all()
+        assert (corners[..., 2] < 1.0 + 10 * LIFT_M).all()
+        layers = [np.unique(c[..., 2]) for c, _, _ in scene._new]
+        assert all(len(np.unique(layer.round(5))) == 1 for layer in layers)

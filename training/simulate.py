@@ -38,6 +38,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--only', default='', help='one world, shown as it is')
     parser.add_argument('--mix', nargs='+', metavar='KIND=SHARE', help='scene kinds to draw from')
     parser.add_argument('--near', type=float, help='mean number of near obstacles per camera')
+    parser.add_argument('--marked', type=float,
+                        help='share of cameras with paint or rugs on the floor around them')
     parser.add_argument('--sheet', nargs=2, metavar=('SHARD', 'PNG'),
                         help='write a contact sheet of a shard and stop')
     return parser.parse_args(argv)
@@ -57,6 +59,8 @@ def simulator_of(args: argparse.Namespace):
     view = replace(mix.view, size_hw=(height, width))
     if args.near is not None:
         view = replace(view, near_things=args.near)
+    if args.marked is not None or args.only:
+        view = replace(view, marked=args.marked or 0.0)     # a single world stays as it is
     return Simulator(args.assets, replace(mix, view=view))
 
 

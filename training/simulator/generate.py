@@ -12,6 +12,7 @@ import numpy as np
 from training.sample import Sample
 from training.simulator.furniture import ObjectLibrary
 from training.simulator.halls import make_hall
+from training.simulator.marks import add_stripe_textures
 from training.simulator.rooms import make_home
 from training.simulator.scene import Scene
 from training.simulator.streets import make_outdoor, OPEN_SKIES
@@ -48,6 +49,7 @@ class Simulator:
             raise SimulatorError(f'{HELD_OUT_WORLD} is held out of the mixture; use --only')
         self._store = TextureStore()
         load_texture_folder(self._store, assets / 'textures')
+        add_stripe_textures(self._store)
         self._objects = ObjectLibrary(assets / 'scenes', self._store)
         self._worlds = WorldLibrary(assets / 'scenes', self._store)
         self._skies = load_skies(assets / 'panoramas')

@@ -8,6 +8,7 @@ import numpy as np
 
 from da_ros.sphere import erp_rays, rotation_from_rpy
 from training.simulator.furniture import NEAR, ObjectLibrary
+from training.simulator.marks import scatter_marks
 from training.simulator.render import render
 from training.simulator.scene import Light, Scene
 
@@ -24,6 +25,7 @@ class ViewConfig:
     tilted: float = 0.25            # share of views that are not quite level
     tilt_rad: float = 0.02          # standard deviation of roll and pitch of those
     near_things: float = 2.2        # mean number of near obstacles per camera
+    marked: float = 0.45            # share of cameras with paint or rugs on the floor around
 
 
 def random_camera(rng, scene: Scene, config: ViewConfig, tries: int = 40):
@@ -95,6 +97,9 @@ def take_pictures(rng, scene: Scene, library: ObjectLibrary, count: int, config:
     """
     cameras = [c for c in (random_camera(rng, scene, config) for _ in range(count)) if c]
     scatter_near(rng, scene, cameras, library, config.near_things)
+    for position, height in cameras:
+        if rng.uniform() < config.marked:
+            scatter_marks(rng, scene, position, height)
     lamps = scene.lights
     for position, height in cameras:
         scene.lights = _nearest(lamps, position, 3)

@@ -199,8 +199,8 @@ def check_config(config: Config) -> None:
     if rule.camera_height_m > 0 >= scan.min_height_m:
         raise ConfigError(f'scan.min_height_m {scan.min_height_m:g} takes the floor for an '
                           'obstacle, because heights count from the floor when camera_height_m '
-                          'is known; set, for instance, scan.min_height_m 0.05 and '
-                          'scan.max_height_m 1.5')
+                          'is known; set, for instance, scan.min_height_m '
+                          f'{0.05 + 0.1 * rule.camera_height_m:.2f} and scan.max_height_m 1.5')
     if scan.min_height_m >= scan.max_height_m:
         raise ConfigError(f'scan.min_height_m {scan.min_height_m:g} must be below '
                           f'scan.max_height_m {scan.max_height_m:g}')

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+import signal
 
 import numpy as np
 import pytest
@@ -127,3 +128,34 @@ def pytest_configure(config):
 def stand_in(tmp_path) -> Bundle:
     """Return a stand-in bundle of 32 x 64 px with four shared range masks."""
     return write_stand_in_bundle(tmp_path / 'stand_in')
+
+
+@pytest.fixture
+def model(stand_in) -> str:
+    """Return the stand-in bundle as the node's parameter."""
+    return str(stand_in.folder)
+
+
+@pytest.fixture
+def peer():
+    """Return a camera and receiver in this process."""
+    from ros_peer import Peer
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts the node with parameters; each is ended after the test."""
+    from ros_peer import NodeProcess
+    started = []
+
+    def start(**parameters):
+        parameters.setdefault('backend', 'onnxruntime')
+        started.append(NodeProcess(tmp_path / f'node{len(started)}.log', **parameters))
+        return started[-1]
+
+    yield start
+    for node in started:
+        node.stop(signal.SIGKILL)

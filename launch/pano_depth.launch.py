@@ -57,8 +57,12 @@ def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start everything that they ask for."""
     arguments = [DeclareLaunchArgument(name, default_value=value, description=text)
                  for name, (value, text) in ARGUMENTS.items()]
-    parts = [OpaqueFunction(function=part) for part in (_transport, _node, _mounting, _rviz)]
-    return LaunchDescription([*arguments, *parts])
+    return LaunchDescription([*arguments, OpaqueFunction(function=_everything)])
+
+
+def _everything(context) -> list:
+    # In one go, because an error after a process has started would leave that process behind.
+    return [action for part in (_transport, _mounting, _rviz, _node) for action in part(context)]
 
 
 def _text(context, name: str) -> str:
@@ -140,6 +144,9 @@ def _static_transform(name, parent, child, x, y, z, roll, pitch, yaw):
 
 def _rviz(context):
     """Start RViz around the body frame; its fixed topic names are those of no namespace."""
+    if not IfCondition(LaunchConfiguration('rviz')).evaluate(context):
+        return []
+    get_package_share_directory('rviz2')       # raises where RViz is not installed
     config = Path(get_package_share_directory('da_ros')) / 'config' / 'pano_depth.rviz'
     prefix = '/' + _text(context, 'namespace').strip('/')
     topics = {'/image': _text(context, 'image')} | {
@@ -149,5 +156,4 @@ def _rviz(context):
         arguments=['-d', str(config), '-f', _body_frame(context)],
         remappings=[(old, os.path.join(prefix, new)) for old, new in topics.items()],
         parameters=[{'use_sim_time': ParameterValue(LaunchConfiguration('use_sim_time'),
-                                                    value_type=bool)}],
-        condition=IfCondition(LaunchConfiguration('rviz')))]
+                                                    value_type=bool)}])]

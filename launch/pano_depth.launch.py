@@ -21,11 +21,11 @@ MALLOC = {'MALLOC_MMAP_THRESHOLD_': '33554432', 'MALLOC_TRIM_THRESHOLD_': '26843
           'MALLOC_TOP_PAD_': '33554432'}
 ARGUMENTS = {
     'model': ('', 'bundle folder; empty = the default bundle'),
-    'backend': ('auto', 'auto, openvino or onnxruntime'),
-    'range_mask_m': ('-1', 'range mask [m]; -1 = the largest of the bundle, 0 = off'),
-    'camera_height_m': ('0', 'camera height above the floor [m]; 0 = unknown'),
+    'backend': ('', 'auto, openvino or onnxruntime'),
+    'range_mask_m': ('', 'range mask [m]; -1 = the largest of the bundle, 0 = off'),
+    'camera_height_m': ('', 'camera height above the floor [m]; 0 = unknown'),
     'image': ('image', 'raw image topic; its compressed twin is <topic>/compressed'),
-    'image_transport': ('raw', 'raw or compressed'),
+    'image_transport': ('', 'raw or compressed'),
     'params_file': ('', 'parameter file, such as config/pano_depth.yaml'),
     'namespace': ('', 'namespace of node and topics'),
     'camera_frame': ('camera_frame', 'frame_id of the camera images'),
@@ -33,17 +33,19 @@ ARGUMENTS = {
     'scan_frame': ('', 'gravity-aligned frame of the scan; empty = the body frame'),
     'base_frame': ('base_link', 'parent of the mounting transform'),
     'base_from_camera': ('', 'mounting: "x y z roll pitch yaw" [m, rad] of the camera body in '
-                         'base_frame; empty = no transform is published'),
-    'stamp_offset_s': ('0', 'added to image stamps [s]; negative for cameras that stamp late'),
-    'autostart': ('true', 'configure and activate at once'),
-    'use_sim_time': ('false', 'take the time from /clock'),
+                         'base_frame; empty = no transform is published; erp.roll/pitch/yaw_deg '
+                         'are not part of it'),
+    'stamp_offset_s': ('', 'added to image stamps [s]; negative for cameras that stamp late'),
+    'autostart': ('', 'configure and activate at once'),
+    'use_sim_time': ('', 'take the time from /clock'),
     'log_level': ('info', 'debug, info, warn, error'),
     'rviz': ('false', 'start RViz with config/pano_depth.rviz'),
     'fast_transport': ('true', 'set the FastDDS shared-memory profile and malloc settings'),
 }
 
 
-# Arguments that are parameters of the node: name of the parameter, type.
+# Arguments that are parameters of the node: name of the parameter, type. Empty = not given: the
+# parameter file decides, or the node's own default.
 PARAMETERS = {
     'model': ('model', str), 'backend': ('backend', str), 'range_mask_m': ('range_mask_m', float),
     'camera_height_m': ('camera_height_m', float), 'stamp_offset_s': ('stamp_offset_s', float),
@@ -71,6 +73,8 @@ def _text(context, name: str) -> str:
 
 def _transport(context):
     """Set the environment of every process started here, unless the user has set it already."""
+    if not IfCondition(LaunchConfiguration('fast_transport')).evaluate(context):
+        return []
     profile = Path(get_package_share_directory('da_ros')) / 'config' / 'fastdds.xml'
     if not profile.is_file():      # FastDDS itself would only log a wrong path
         raise RuntimeError(f'FastDDS profile {profile} is missing; install da_ros again, or give '
@@ -79,9 +83,8 @@ def _transport(context):
     names = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
     settings = MALLOC if any(name in os.environ for name in names) else \
         dict.fromkeys(names, str(profile)) | MALLOC
-    wanted = IfCondition(LaunchConfiguration('fast_transport'))
-    return [SetEnvironmentVariable(name, value, condition=wanted)
-            for name, value in settings.items() if name not in os.environ]
+    return [SetEnvironmentVariable(name, value) for name, value in settings.items()
+            if name not in os.environ]
 
 
 def _node(context):
@@ -101,18 +104,21 @@ def _parameters(context) -> list:
     # A number that is written without a point would otherwise become an integer parameter.
     given = {parameter: ParameterValue(LaunchConfiguration(name), value_type=kind)
              for name, (parameter, kind) in PARAMETERS.items()
-             if _text(context, name) != ARGUMENTS[name][0]}
-    if 'camera_height_m' in given and not file and float(_text(context, 'camera_height_m')) > 0:
-        # Heights now count from the floor: 0.05 to 1.5 m above it is what a robot bumps into.
-        given |= {'scan.min_height_m': 0.05, 'scan.max_height_m': 1.5}
+             if _text(context, name)}
+    height_m = float(_text(context, 'camera_height_m') or 0)
+    if height_m > 0 and not file:
+        # Heights now count from the floor. The margin grows with the height, because a floor
+        # predicted a tenth too near must not become an obstacle.
+        given |= {'scan.min_height_m': round(0.05 + 0.1 * height_m, 3), 'scan.max_height_m': 1.5}
     return [*([file] if file else []), *([given] if given else [])]
 
 
 def _body_frame(context) -> str:
     """Return the frame of the clouds, derived as the node derives it."""
+    # Not imported from da_ros, which the Python of `ros2 launch` need not be able to import.
     camera = _text(context, 'camera_frame')
-    return _text(context, 'body_frame') or (
-        camera.removesuffix('_optical_frame').removesuffix('_frame') + '_link')
+    suffix = next((s for s in ('_optical_frame', '_frame') if camera.endswith(s)), '')
+    return _text(context, 'body_frame') or camera.removesuffix(suffix) + '_link'
 
 
 def _mounting(context):
@@ -155,5 +161,4 @@ def _rviz(context):
         package='rviz2', executable='rviz2', name='rviz2', output='screen',
         arguments=['-d', str(config), '-f', _body_frame(context)],
         remappings=[(old, os.path.join(prefix, new)) for old, new in topics.items()],
-        parameters=[{'use_sim_time': ParameterValue(LaunchConfiguration('use_sim_time'),
-                                                    value_type=bool)}])]
+        parameters=[{'use_sim_time': _text(context, 'use_sim_time').lower() == 'true'}])]

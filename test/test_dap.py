@@ -1,10 +1,15 @@
+"""DAP says what its authors' code says, stage by stage."""
+
+import pytest
+
+pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
+
 from dataclasses import asdict
 from functools import lru_cache
 import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 from stages import assert_parity, DATA, formula_state, Golden, record_dap
 import torch
 

@@ -1,3 +1,9 @@
+"""From a checkpoint to a bundle that answers alike."""
+
+import pytest
+
+pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
+
 import os
 from pathlib import Path
 import shutil
@@ -5,7 +11,6 @@ import sys
 
 import cv2
 import numpy as np
-import pytest
 from safetensors.torch import save_file
 from stages import DATA, formula_state, Golden
 import torch

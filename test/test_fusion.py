@@ -1,5 +1,9 @@
 """The fusion baseline: geometry of the views, merging, and its place in the evaluation."""
 
+import pytest
+
+pytest.importorskip('onnx', reason='onnx is not installed (extra da_ros[training])')
+
 import json
 
 from coded_bundle import METRES_PER_LEVEL, paint
@@ -7,7 +11,6 @@ import cv2
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
-import pytest
 
 from da_ros.sphere import erp_rays
 from training import evaluate

@@ -1,6 +1,11 @@
-import json
+"""Every released tensor has one place, both ways."""
 
 import pytest
+
+pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
+
+import json
+
 from stages import DATA
 import torch
 

@@ -1,9 +1,14 @@
+"""DA2 says what its authors' code says, stage by stage."""
+
+import pytest
+
+pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
+
 from dataclasses import asdict, replace
 import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 from stages import assert_parity, DATA, formula_state, Golden, record_da2
 import torch
 

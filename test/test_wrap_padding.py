@@ -1,4 +1,9 @@
+"""Convolutions that see across the seam."""
+
 import pytest
+
+pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
+
 import torch
 from torch import nn
 

@@ -43,15 +43,21 @@ def test_turning_the_camera_turns_the_range(network, turns, height):
 
 
 def test_the_step_across_the_seam_is_no_larger_than_elsewhere(network):
+    """
+    The seam is one of 16 borders between tokens, all alike by the law above.
+
+    So the borders of one picture stand for one seam at 16 places of the scene, and pictures turned
+    by other amounts bring other places of the scene to the borders.
+    """
     predict, images = network
-    seam, elsewhere = [], []
+    border, everywhere = [], []
     for image in images:
-        for turn in range(0, image.shape[1], 37):   # many columns of the scene meet the seam
+        for turn in range(0, STRIDE, 2):
             log_range = np.log(predict(np.roll(image, turn, 1))[0])
             steps = np.abs(np.roll(log_range, -1, 1) - log_range).mean(0)
-            seam.append(steps[-1])
-            elsewhere.append(steps[:-1].mean())
-    assert np.mean(seam) <= 1.1 * np.mean(elsewhere)
+            border.append(steps[STRIDE - 1::STRIDE].mean())
+            everywhere.append(steps.mean())
+    assert np.mean(border) <= 1.05 * np.mean(everywhere)
 
 
 def test_a_told_height_sets_the_floor_below_the_camera(network):

@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument('--runtimes', nargs='+', default=list(RUNTIMES), choices=RUNTIMES + INT8)
     parser.add_argument('--int8', action='store_true', help='also int8, quantised on one image')
     parser.add_argument('--runs', type=int, default=3, help='0 = only write the graphs')
+    parser.add_argument('--threads', type=int, default=0, help='0 = the choice of each runtime')
     parser.add_argument('--graphs', type=Path, help='folder that keeps the graphs for next time')
     parser.add_argument('--seam', type=Path, help='folder of panoramas; measure wrap padding')
     parser.add_argument('--checkpoint', type=Path, help='weights for --seam')
@@ -58,18 +59,19 @@ def main() -> None:
                 peak = apart(write, model, folder)
                 print(f'| {model} | {used_parameters(model):.1f} | export | | | {peak:.0f} |',
                       flush=True)
-            print_latencies(model, folder, runtimes, options.runs)
+            print_latencies(model, folder, runtimes, options)
 
 
-def print_latencies(model: str, folder: Path, runtimes: list[str], runs: int) -> None:
+def print_latencies(model: str, folder: Path, runtimes: list[str],
+                    options: argparse.Namespace) -> None:
     """Print one row per runtime."""
     torch_ms = float('nan')
     for runtime in runtimes:
         if runtime in INT8 and not (folder / 'int8').exists():
             apart(quantise, model, folder)
-        if not runs:
+        if not options.runs:
             continue
-        best_ms, peak_mb = apart(measure, model, folder, runtime, runs)
+        best_ms, peak_mb = apart(measure, model, folder, runtime, options.runs, options.threads)
         torch_ms = best_ms if runtime == 'torch' else torch_ms
         print(f'| {model} | {used_parameters(model):.1f} | {runtime} | {best_ms:.0f} | '
               f'{best_ms / torch_ms:.2f} | {peak_mb:.0f} |', flush=True)
@@ -137,14 +139,16 @@ def quantise(model: str, folder: Path) -> None:
         to_int8(folder / 'int8' / path.name, [feeds if path.name == 'model.onnx' else features])
 
 
-def measure(model: str, folder: Path, runtime: str, runs: int) -> tuple[float, float]:
+def measure(model: str, folder: Path, runtime: str, runs: int,
+            threads: int) -> tuple[float, float]:
     """Return the best latency [ms] after one warm-up, and the peak memory [MB]."""
     from training.self_check import drawn_room
     image = drawn_room(SIZES[model])
     if runtime == 'torch':
-        step = torch_step(model, image)
+        step = torch_step(model, image, threads)
     else:
-        step = backend_step(folder / 'int8' if runtime in INT8 else folder, runtime, image)
+        step = backend_step(folder / 'int8' if runtime in INT8 else folder, runtime, image,
+                            threads)
     seconds = []
     for _ in range(runs + 1):
         start = time.perf_counter()
@@ -153,22 +157,26 @@ def measure(model: str, folder: Path, runtime: str, runs: int) -> tuple[float, f
     return min(seconds[1:]) * 1e3, peak_mb()
 
 
-def torch_step(model: str, image: np.ndarray) -> Callable:
+def torch_step(model: str, image: np.ndarray, threads: int) -> Callable:
     """Return a run of the same graphs in torch."""
+    import torch
+
     from training.export import run_chain
     from training.graph import run_torch
+    if threads:
+        torch.set_num_threads(threads)
     graphs = make(model)
     return lambda: run_chain(graphs, {'image': image}, run_torch)
 
 
-def backend_step(folder: Path, runtime: str, image: np.ndarray) -> Callable:
+def backend_step(folder: Path, runtime: str, image: np.ndarray, threads: int) -> Callable:
     """Return a run in one of the robot's runtimes; int8 graphs hint fp32 for the rest."""
     from da_ros.backends.base import open_backend
     name, variant = runtime.split()
     head = folder / 'mask_100.onnx'
     masks = {100.0: head} if head.exists() else {}
     backend = open_backend(name, bundle_of(folder, masks, image),
-                           'fp32' if variant == 'int8' else variant)
+                           'fp32' if variant == 'int8' else variant, threads)
     return lambda: backend.run({'image': image}, max(masks, default=0.0))
 
 

@@ -50,6 +50,10 @@ $(VENV)/test.done: $(VENV)/demo.done requirements/training.txt requirements/test
 	@echo "Adding what training and tests need (torch, open3d, pytest ...) ..."
 	$(PIP) $(BASE) -r requirements/training.txt
 	$(PIP) $(BASE) -r requirements/test.txt
+	@ldconfig -p | grep -q libusb-1.0 || if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
+	  then echo "Installing libusb-1.0-0, which open3d loads ..."; \
+	    apt-get update -qq && apt-get install -y -qq libusb-1.0-0 || true; \
+	  else echo "open3d needs libusb-1.0-0 (apt-get install libusb-1.0-0); its tests will skip"; fi
 	@touch $@
 
 clean:

@@ -28,6 +28,15 @@ def room_sample(rng):
     return Sample(image, range_m, np.isfinite(range_m), 'test', float(height))
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads of tiny steps wait for each other, minutes long where the cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def setting(tmp_path):
     """A config file, a folder of 12 samples, and the arguments of a run of some steps."""

@@ -95,6 +95,7 @@ class PanoDepthNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the camera and start the worker."""
+        self._failure = ''
         self._statistics, self._seen_by_diagnostics = Statistics(), (0, 0, 0)
         self._worker = _Worker(self._process)
         try:

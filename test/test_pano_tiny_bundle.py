@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from da_ros.bundle import default_bundle_path, load_bundle
+from da_ros.bundle import load_bundle
 
 onnxruntime = pytest.importorskip('onnxruntime')
 STRIDE = 32
@@ -13,10 +13,7 @@ STRIDE = 32
 @pytest.fixture(scope='module')
 def network():
     """Return (predict, images): the main graph and the self-check panoramas of the bundle."""
-    folder = default_bundle_path()
-    if not (folder / 'model.yaml').is_file():
-        pytest.skip('the default bundle is not in the package')
-    bundle = load_bundle(folder)
+    bundle = load_bundle()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(bundle.main_graph), options,
@@ -27,7 +24,7 @@ def network():
         if bundle.uses_camera_height:
             feed['camera_height_m'] = np.array([camera_height_m], np.float32)
         return session.run(['range_m', 'range_mask_probability'], feed)
-    images = [cv2.imread(str(folder / check.image)) for check in bundle.self_checks]
+    images = [cv2.imread(str(bundle.folder / check.image)) for check in bundle.self_checks]
     return predict, images
 
 
@@ -69,6 +66,6 @@ def test_a_told_height_sets_the_floor_below_the_camera(network):
 
 
 def test_the_provenance_names_data_and_commit(network):
-    bundle = load_bundle(default_bundle_path())
+    bundle = load_bundle()
     assert {'commit', 'data', 'samples', 'checkpoint_sha256'} <= set(bundle.provenance)
     assert 'warehouse' not in str(bundle.provenance['data'])

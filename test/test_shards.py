@@ -1,3 +1,4 @@
+from dataclasses import replace
 import tarfile
 
 import numpy as np
@@ -58,6 +59,31 @@ def test_random_access_equals_reading_in_order_and_finds_new_shards(tmp_path):
     write_shard(tmp_path / '00001.tar', make_samples(2, seed=1), {})
     assert len(shards) == 3 and shards.refresh() == 5 and len(shards) == 5
     assert shards.names() == [f'{tmp_path.name}: 2 shards, 00000.tar to 00001.tar']
+
+
+def test_other_metadata_survives_and_is_read_alone(tmp_path):
+    samples = [replace(s, meta={'score': 0.5}) for s in make_samples(2)]
+    write_shard(tmp_path / '00000.tar', samples, {'seed': 4})
+    shards = ShardSet([tmp_path])
+    assert shards[1].meta == {'score': 0.5, 'seed': 4}
+    assert shards.meta(1) == {'source': 'test', 'camera_height_m': 0.2, 'score': 0.5, 'seed': 4}
+
+
+def test_a_list_names_the_samples_and_their_order(tmp_path):
+    write_shard(tmp_path / 'a.tar', make_samples(4), {})
+    write_shard(tmp_path / 'b.tar', make_samples(2), {})
+    wanted = tmp_path / 'list.txt'
+    wanted.write_text('b.tar:b_0001\t0.9\na.tar:a_0003\na.tar:a_0000\t0.1 indoor\n')
+    shards = ShardSet([wanted])
+    assert [shards.place(i)[1] for i in range(3)] == ['b_0001', 'a_0003', 'a_0000']
+    assert shards[1].camera_height_m == pytest.approx(0.4) and len(shards) == shards.refresh() == 3
+    assert shards.names() == ['list.txt: 3 samples of a list']
+    assert len(ShardSet([tmp_path, wanted])) == 9
+    wanted.write_text('a.tar:a_0009\n')
+    with pytest.raises(ShardError, match=r"'a_0009', which 'a.tar' does not hold"):
+        ShardSet([wanted])
+    with pytest.raises(ShardError, match=r'none\.txt cannot be read'):
+        ShardSet([tmp_path / 'none.txt'])
 
 
 def test_an_interrupted_shard_leaves_no_tar(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,3 +14,4 @@ class Sample:
     valid: np.ndarray               # (H, W) bool, True where range_m is finite
     source: str                     # scene kind or data set
     camera_height_m: float = 0.0    # above the floor; 0 = unknown
+    meta: dict = field(default_factory=dict)    # what else a shard's JSON says of it

@@ -4,6 +4,9 @@ Tar shards of panoramas with range (WebDataset layout): <key>.jpg, <key>.range.p
 The range picture is a 16-bit PNG that holds the bits of IEEE float16 metres: relative step 2^-11
 at every range, +inf = empty, NaN = unknown. The JSON holds `source`, `camera_height_m` and the
 seed. Images are JPEG, quality 95, without chroma subsampling.
+
+A list file (`*.txt`, one `SHARD:KEY` per line, relative to the list) stands for a folder where
+only some samples are wanted; what follows a tab is for people.
 """
 
 from __future__ import annotations
@@ -60,7 +63,8 @@ def write_shard(path: Path, samples: Iterable[Sample], extra: dict) -> int:
     with tarfile.open(part, 'w') as tar:
         for count, sample in enumerate(samples, 1):
             image = cv2.imencode('.jpg', sample.image[..., ::-1], JPEG)[1].tobytes()
-            meta = {'source': sample.source, 'camera_height_m': sample.camera_height_m, **extra}
+            meta = {'source': sample.source, 'camera_height_m': sample.camera_height_m,
+                    **sample.meta, **extra}
             payloads = (image, encode_range(sample.range_m), json.dumps(meta).encode())
             for suffix, payload in zip(SUFFIXES, payloads):
                 info = tarfile.TarInfo(f'{path.stem}_{count - 1:04d}{suffix}')
@@ -92,8 +96,8 @@ def decode_sample(members: dict[str, bytes], name: str) -> Sample:
     if range_m.shape != image.shape[:2]:
         raise ShardError(f'{name}: image {image.shape[:2]} and range {range_m.shape} differ')
     meta = json.loads(members['.json'])
-    return Sample(image[..., ::-1], range_m, np.isfinite(range_m), meta['source'],
-                  float(meta['camera_height_m']))
+    return Sample(image[..., ::-1], range_m, np.isfinite(range_m), meta.pop('source'),
+                  float(meta.pop('camera_height_m')), meta)
 
 
 def _groups(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -115,17 +119,22 @@ def _groups(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 class ShardSet:
     """
-    Random access to every sample of the shards in some folders.
+    Random access to every sample of the shards in some folders, or named by some list files.
 
     :meth:`refresh` looks for shards finished since. Members stay encoded on the disk; an item is
     read by its offset and decoded when asked for.
     """
 
     def __init__(self, folders: Iterable[str | Path]) -> None:
-        """:raises ShardError: if no folder holds a shard."""
+        """:raises ShardError: if no folder holds a shard, or a list names what is not there."""
         self._folders = [Path(f) for f in folders]
         self._shards: set[Path] = set()
         self._index: list[tuple[Path, str, dict[str, tuple[int, int]]]] = []
+        self._listed: dict[Path, int] = {}
+        for path in (f for f in self._folders if f.suffix == '.txt'):
+            listed = _listed(path)
+            self._index += listed
+            self._listed[path] = len(listed)
         self.refresh()
         if not self._index:
             raise ShardError(f'no *.tar with samples under {", ".join(map(str, self._folders))}')
@@ -144,22 +153,52 @@ class ShardSet:
 
     def __getitem__(self, index: int) -> Sample:
         """:raises ShardError: if the sample is corrupt."""
-        path, key, spans = self._index[index]
+        path, key, _ = self._index[index]
+        return decode_sample(self._read(index), f'{path}:{key}')
+
+    def meta(self, index: int) -> dict:
+        """Return the JSON of a sample without decoding its pictures."""
+        return json.loads(self._read(index, ('.json',))['.json'])
+
+    def place(self, index: int) -> tuple[Path, str]:
+        """Return shard and key of a sample."""
+        return self._index[index][:2]
+
+    def _read(self, index: int, suffixes: tuple[str, ...] = ()) -> dict[str, bytes]:
+        path, _, spans = self._index[index]
+        members = {}
         with path.open('rb') as file:
-            members = {}
             for suffix, (offset, size) in spans.items():
-                file.seek(offset)
-                members[suffix] = file.read(size)
-        return decode_sample(members, f'{path}:{key}')
+                if not suffixes or suffix in suffixes:
+                    file.seek(offset)
+                    members[suffix] = file.read(size)
+        return members
 
     def names(self) -> list[str]:
-        """Return one line per folder, '<name>: <count> shards, <first> to <last>'."""
+        """Return one line per folder or list, '<name>: <count> shards, <first> to <last>'."""
         lines = []
         for folder in self._folders:
             own = sorted(p.name for p in self._shards if p.parent == folder)
             if own:
                 lines.append(f'{folder.name}: {len(own)} shards, {own[0]} to {own[-1]}')
+            elif folder in self._listed:
+                lines.append(f'{folder.name}: {self._listed[folder]} samples of a list')
         return lines
+
+
+def _listed(path: Path):
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise ShardError(f'list {path} cannot be read: {error}') from error
+    wanted = [line.split('\t')[0].rpartition(':') for line in lines if line.strip()]
+    located = {name: {key: spans for _, key, spans in _locate(path.parent / name)}
+               for name in sorted({name for name, _, _ in wanted})}
+    for name, _, key in wanted:
+        if key not in located[name]:
+            raise ShardError(f'list {path} names {key!r}, which {name!r} does not hold; '
+                             'make the list again')
+    return [(path.parent / name, key, located[name][key]) for name, _, key in wanted]
 
 
 def _locate(path: Path):

@@ -52,6 +52,9 @@ def test_absent_damaged_or_foreign_file_is_refused(tmp_path):
     save_file({'a': torch.zeros(1)}, tmp_path / 'foreign.safetensors')
     with pytest.raises(CheckpointError, match='does not say which network'):
         load_checkpoint(tmp_path / 'foreign.safetensors')
+    save_file({'a': torch.zeros(1)}, tmp_path / 'older.safetensors', {'da_ros': '{"step": 3}'})
+    with pytest.raises(CheckpointError, match="does not describe its network .'network'"):
+        load_checkpoint(tmp_path / 'older.safetensors')
 
 
 def test_weights_that_do_not_fit_load_nothing():
@@ -60,7 +63,9 @@ def test_weights_that_do_not_fit_load_nothing():
     state = {'weight': torch.zeros(3, 5), 'extra': torch.zeros(1)}
     with pytest.raises(CheckpointError) as caught:
         load_strictly(network, state)
-    assert '1 missing: bias; 1 unexpected: extra; 1 misshapen: weight (3, 5)' in str(caught.value)
+    assert '1 missing: bias; 1 unexpected: extra; 1 misshapen: weight' in str(caught.value)
+    assert caught.value.details == (
+        'missing bias (3,)', 'unexpected extra (1,)', 'misshapen weight (3, 5) instead of (3, 2)')
     assert torch.equal(network.weight, before)
 
 

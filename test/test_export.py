@@ -223,6 +223,21 @@ def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, released_f
         raise ExportError(error[0])
 
 
+def test_every_tensor_that_does_not_fit_is_listed_below_the_error(tmp_path, capsys):
+    state = formula_state(DATA / 'dap_vits_state_dict.json', GOLDEN_SEED)
+    gone = [name for name in state if '.projects.' in name]
+    torch.save({name: tensor for name, tensor in state.items() if name not in gone},
+               tmp_path / 'model.pth')
+    with pytest.raises(SystemExit):
+        command('--checkpoint', tmp_path / 'model.pth', '--network', 'dap', '--out',
+                tmp_path / 'bundle')
+    first, *rest = [line for line in capsys.readouterr().err.splitlines()
+                    if not line.startswith('warning')]
+    assert first.startswith('error: checkpoint does not fit the network: 16 missing: core.')
+    assert sorted(rest) == sorted(f'  missing {name} {tuple(state[name].shape)}' for name in gone)
+    assert [path.name for path in tmp_path.iterdir()] == ['model.pth']
+
+
 def test_existing_folder_is_not_replaced_unasked(released_file, tmp_path, capsys):
     with pytest.raises(SystemExit):
         command('--checkpoint', released_file, '--network', 'dap', '--out', tmp_path)

@@ -83,14 +83,35 @@ def test_missing_tensors_are_named(tmp_path):
 
 def test_unexpected_tensors_are_named(tmp_path):
     path = save_changed(tmp_path, **{'core.third_head.weight': torch.zeros(1)})
-    with pytest.raises(CheckpointError, match='1 unexpected tensors for DAP: core.third_head'):
+    with pytest.raises(CheckpointError, match='1 unexpected: core.third_head.weight'):
         read_released(path, 'dap')
 
 
 def test_misshapen_tensors_are_named(tmp_path):
     path = save_changed(tmp_path, **{'core.pretrained.norm.bias': torch.zeros(7)})
-    with pytest.raises(CheckpointError, match=r'1 misshapen: core.pretrained.norm.bias \(7,\)'):
+    with pytest.raises(CheckpointError, match='1 misshapen: core.pretrained.norm.bias'):
         read_released(path, 'dap')
+
+
+def test_every_difference_is_in_the_details_of_one_error(tmp_path):
+    gone = [name for name in hollow_state('dap_vits') if 'depth_head.projects' in name]
+    path = save_changed(tmp_path, remove=gone, **{
+        'core.extra': torch.zeros(2), 'core.pretrained.norm.bias': torch.zeros(7)})
+    with pytest.raises(CheckpointError) as caught:
+        read_released(path, 'dap')
+    assert '8 missing' in str(caught.value) and '... and 5 more' in str(caught.value)
+    assert '\n' not in str(caught.value)
+    assert sorted(caught.value.details) == sorted([
+        *(f'missing {name} {tuple(hollow_state("dap_vits")[name].shape)}' for name in gone),
+        'unexpected core.extra (2,)',
+        'misshapen core.pretrained.norm.bias (7,) instead of (384,)'])
+
+
+def test_file_of_an_unknown_network_is_compared_with_the_released_one(tmp_path):
+    torch.save({'fc.weight': torch.zeros(3, 5)}, tmp_path / 'model.pth')
+    with pytest.raises(CheckpointError, match='489 missing: .* 1 unexpected: fc.weight') as caught:
+        read_released(tmp_path / 'model.pth', 'dap')
+    assert len(caught.value.details) == 490
 
 
 def test_alias_that_differs_is_refused(tmp_path):

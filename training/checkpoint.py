@@ -7,7 +7,7 @@ Our file holds the tensors and one metadata entry `da_ros`, JSON with `network`,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import json
 import os
@@ -19,11 +19,19 @@ from da_ros.errors import DaRosError
 from training.networks import build_network
 
 METADATA_KEY = 'da_ros'
-NAMES_SHOWN = 8
+NAMES_SHOWN = 3         # of each kind of difference, in the one line of an error
 
 
 class CheckpointError(DaRosError):
-    """A checkpoint file that is absent, damaged, or of another network."""
+    """
+    A checkpoint file that is absent, damaged, or of another network.
+
+    `details` names every tensor that does not fit, one per line; empty for other errors.
+    """
+
+    def __init__(self, message: str, details: Sequence[str] = ()):
+        super().__init__(message)
+        self.details = tuple(details)
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f'checkpoint {str(path)!r} does not say which network it is; for a released file name '
             'the network: --network dap or da2')
-    about = json.loads(metadata[METADATA_KEY])
-    return Checkpoint(about['network'], about['config'], state, about['provenance'])
+    try:
+        about = json.loads(metadata[METADATA_KEY])
+        return Checkpoint(about['network'], about['config'], state, about['provenance'])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f'checkpoint {str(path)!r} does not describe its network ({error}); '
+                              'save it again with save_checkpoint') from error
 
 
 def build(checkpoint: Checkpoint) -> torch.nn.Module:
@@ -137,22 +149,26 @@ def check_names_and_shapes(expected: Mapping[str, torch.Size],
     """
     Refuse a state dict that is not exactly the expected one.
 
-    :raises CheckpointError: with the counts and the first names of each kind of difference
+    :raises CheckpointError: with the counts, the first names, and every name in its `details`
     """
-    misshapen = [f'{name} {tuple(found[name])} instead of {tuple(shape)}'
-                 for name, shape in expected.items()
-                 if name in found and tuple(found[name]) != tuple(shape)]
     differences = {
-        'missing': [name for name in expected if name not in found],
-        'unexpected': [name for name in found if name not in expected],
-        'misshapen': misshapen}
+        'missing': {name: f'{tuple(shape)}' for name, shape in expected.items()
+                    if name not in found},
+        'unexpected': {name: f'{tuple(shape)}' for name, shape in found.items()
+                       if name not in expected},
+        'misshapen': {name: f'{tuple(found[name])} instead of {tuple(shape)}'
+                      for name, shape in expected.items()
+                      if name in found and tuple(found[name]) != tuple(shape)}}
     if any(differences.values()):
-        raise CheckpointError('checkpoint does not fit the network: ' + '; '.join(
-            f'{len(names)} {kind}: {shorten(names)}'
-            for kind, names in differences.items() if names))
+        counts = [f'{len(names)} {kind}: {shorten([*names])}'
+                  for kind, names in differences.items() if names]
+        raise CheckpointError(
+            f'checkpoint does not fit the network: {"; ".join(counts)}',
+            [f'{kind} {name} {shape}' for kind, names in differences.items()
+             for name, shape in names.items()])
 
 
-def shorten(names: list[str]) -> str:
-    """Return the names in one line, the first eight when there are more."""
+def shorten(names: Sequence[str]) -> str:
+    """Return the names in one line, the first few when there are more."""
     more = f', ... and {len(names) - NAMES_SHOWN} more' if len(names) > NAMES_SHOWN else ''
     return ', '.join(names[:NAMES_SHOWN]) + more

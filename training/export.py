@@ -385,7 +385,7 @@ def main() -> None:
     try:
         run(arguments, parser)
     except (DaRosError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {error}', *getattr(error, 'details', ()), sep='\n  ', file=sys.stderr)
         sys.exit(1)
 
 

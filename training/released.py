@@ -18,7 +18,6 @@ from training.checkpoint import (
     Checkpoint,
     CheckpointError,
     read_safetensors,
-    shorten,
 )
 from training.networks import build_network
 from training.networks.dap import DapConfig, ENCODERS
@@ -112,11 +111,11 @@ def released_name(ours: str, release: Release) -> str | None:
 
 
 def translate(state: dict[str, torch.Tensor], release: Release
-              ) -> tuple[dict[str, torch.Tensor], list[str]]:
+              ) -> tuple[dict[str, torch.Tensor], list[str], list[str]]:
     """
-    Return the state dict under our names, and the names that are never used.
+    Return the state dict under our names, the names that are never used, and the unknown ones.
 
-    :raises CheckpointError: if a name is unknown or an alias differs from its tensor
+    :raises CheckpointError: if an alias differs from its tensor
     """
     ours: dict[str, torch.Tensor] = {}
     unused, unknown = [], []
@@ -130,10 +129,7 @@ def translate(state: dict[str, torch.Tensor], release: Release
                                   'checkpoint is damaged, download it again')
         else:
             ours[name] = tensor
-    if unknown:
-        raise CheckpointError(f'{len(unknown)} unexpected tensors for {release.title}: '
-                              f'{shorten(unknown)}')
-    return ours, unused
+    return ours, unused, unknown
 
 
 def read_released(path: str | Path, network: str) -> tuple[Checkpoint, list[str]]:
@@ -148,12 +144,13 @@ def read_released(path: str | Path, network: str) -> tuple[Checkpoint, list[str]
     path, release = Path(path), RELEASES[network]
     state = read_state(path)
     refuse_other_network(path, state, network)
-    ours, unused = translate(state, release)
+    ours, unused, unknown = translate(state, release)
     config = CONFIGS[network](ours)
     expected = released_shapes(network, config)
     check_names_and_shapes(
         {released_name(name, release) or name: shape for name, shape in expected.items()},
-        {released_name(name, release) or name: tensor.shape for name, tensor in ours.items()})
+        {released_name(name, release) or name: tensor.shape for name, tensor in ours.items()}
+        | {name: state[name].shape for name in unknown})
     return Checkpoint(network, config, ours, {'source': path.name}), unused
 
 
@@ -206,9 +203,9 @@ def dap_config(state: dict[str, torch.Tensor]) -> dict:
 
     :raises CheckpointError: if the width is that of no known encoder
     """
-    token = state.get('encoder.cls_token')
-    if token is None:
-        raise CheckpointError('checkpoint does not fit DAP: no core.pretrained.model.cls_token')
+    token = state.get('encoder.cls_token', state.get('adapter_norm.weight'))
+    if token is None or not token.ndim:      # the differences are then those to the released one
+        return asdict(DapConfig())
     for name, vit in ENCODERS.items():
         if token.shape[-1] == vit.dim:
             return asdict(DapConfig(encoder=name))

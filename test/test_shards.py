@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 import tarfile
 
 import numpy as np
@@ -78,6 +79,8 @@ def test_a_list_names_the_samples_and_their_order(tmp_path):
     assert [shards.place(i)[1] for i in range(3)] == ['b_0001', 'a_0003', 'a_0000']
     assert shards[1].camera_height_m == pytest.approx(0.4) and len(shards) == shards.refresh() == 3
     assert shards.names() == ['list.txt: 3 samples of a list']
+    one = ShardSet([tmp_path / 'b.tar'])
+    assert len(one) == 2 and one.names() == [f'{tmp_path.name}: b.tar']
     assert len(ShardSet([tmp_path, wanted])) == 9
     wanted.write_text('a.tar:a_0009\n')
     with pytest.raises(ShardError, match=r"'a_0009', which 'a.tar' does not hold"):
@@ -93,6 +96,15 @@ def test_an_interrupted_shard_leaves_no_tar(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_shard(tmp_path / '00000.tar', interrupted(), {})
     assert not list(tmp_path.glob('*.tar'))
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a full device')
+def test_a_full_disk_is_one_line_and_leaves_other_shards(tmp_path):
+    write_shard(tmp_path / '00000.tar', make_samples(1), {})
+    (tmp_path / '00001.tmp').symlink_to('/dev/full')
+    with pytest.raises(ShardError, match=r'00001\.tar cannot be written: No space left on device'):
+        write_shard(tmp_path / '00001.tar', make_samples(40), {})
+    assert [p.name for p in tmp_path.iterdir()] == ['00000.tar']
 
 
 def test_corrupt_and_missing_shards_are_named(tmp_path):

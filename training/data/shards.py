@@ -57,8 +57,20 @@ def write_shard(path: Path, samples: Iterable[Sample], extra: dict) -> int:
 
     :param extra: JSON fields stored with every sample
     :return: number of samples
+    :raises ShardError: if it cannot be written, as on a full disk; nothing is left of it
     """
     part = path.with_suffix('.tmp')
+    try:
+        count = _write_members(part, path.stem, samples, extra)
+        part.rename(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ShardError(f'shard {path} cannot be written: {error.strerror or error}; '
+                         'finished shards are kept, run the same command again') from error
+    return count
+
+
+def _write_members(part: Path, stem: str, samples: Iterable[Sample], extra: dict) -> int:
     count = 0
     with tarfile.open(part, 'w') as tar:
         for count, sample in enumerate(samples, 1):
@@ -67,10 +79,9 @@ def write_shard(path: Path, samples: Iterable[Sample], extra: dict) -> int:
                     **sample.meta, **extra}
             payloads = (image, encode_range(sample.range_m), json.dumps(meta).encode())
             for suffix, payload in zip(SUFFIXES, payloads):
-                info = tarfile.TarInfo(f'{path.stem}_{count - 1:04d}{suffix}')
+                info = tarfile.TarInfo(f'{stem}_{count - 1:04d}{suffix}')
                 info.size = len(payload)
                 tar.addfile(info, io.BytesIO(payload))
-    part.rename(path)
     return count
 
 
@@ -119,7 +130,7 @@ def _groups(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 class ShardSet:
     """
-    Random access to every sample of the shards in some folders, or named by some list files.
+    Random access to every sample of some folders of shards, single shards, and list files.
 
     :meth:`refresh` looks for shards finished since. Members stay encoded on the disk; an item is
     read by its offset and decoded when asked for.
@@ -142,7 +153,7 @@ class ShardSet:
     def refresh(self) -> int:
         """Index new shards and return how many samples there are."""
         for folder in self._folders:
-            for path in sorted(folder.glob('*.tar')):
+            for path in [folder] if folder.suffix == '.tar' else sorted(folder.glob('*.tar')):
                 if path not in self._shards:
                     self._shards.add(path)
                     self._index += _locate(path)
@@ -179,10 +190,12 @@ class ShardSet:
         lines = []
         for folder in self._folders:
             own = sorted(p.name for p in self._shards if p.parent == folder)
-            if own:
-                lines.append(f'{folder.name}: {len(own)} shards, {own[0]} to {own[-1]}')
-            elif folder in self._listed:
+            if folder in self._listed:
                 lines.append(f'{folder.name}: {self._listed[folder]} samples of a list')
+            elif folder.suffix == '.tar':
+                lines.append(f'{folder.parent.name}: {folder.name}')
+            elif own:
+                lines.append(f'{folder.name}: {len(own)} shards, {own[0]} to {own[-1]}')
         return lines
 
 

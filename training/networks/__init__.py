@@ -13,6 +13,8 @@ NETWORKS = {
     'dap_mask_head': ('training.networks.dap', 'MaskHead', 'MaskHeadConfig'),
     'da2': ('training.networks.spherevit', 'SphereVit', 'SphereVitConfig'),
     'pano_tiny': ('training.networks.pano_tiny', 'PanoTiny', 'PanoTinyConfig'),
+    'discriminator': ('training.networks.discriminator', 'PatchDiscriminator',
+                      'PatchDiscriminatorConfig'),
 }
 
 

@@ -1,0 +1,102 @@
+"""A checkpoint that labels: panorama in, range as the robot would publish it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+
+from da_ros.config import RangeRule
+from da_ros.errors import DaRosError
+from da_ros.estimator import apply_rule, resize_erp
+from training.checkpoint import build, Checkpoint
+from training.graph import Graph, make_graphs, MASK_OUTPUT, Options
+
+RULE = RangeRule(min_range_m=0.0)      # a label may be as near as it likes
+
+
+class LabelError(DaRosError):
+    """An image, a labeler or a folder of labels that cannot be used."""
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """One labelled panorama at the labeler's size."""
+
+    image: NDArray[np.uint8]        # (h, w, 3) RGB, what the labeler saw
+    range_m: NDArray[np.float32]    # (h, w); +inf = nothing within reach, NaN = mask and range
+    #                                 disagree
+
+
+class Labeler:
+    """
+    A metric network on one device; a label depends on its image and height alone.
+
+    Images go through one by one, so that no image changes with its neighbours in a batch.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device | str = 'cpu') -> None:
+        """:raises LabelError: if the network gives no metres."""
+        self.device = torch.device(device)
+        self._graphs = make_graphs(build(checkpoint).to(self.device), Options())
+        if self._graphs.kind != 'metric':
+            raise LabelError(f'network {checkpoint.network!r} gives ranges without a unit; label '
+                             'with a metric one (pano_tiny, dap)')
+        self.size_hw = self._graphs.size_hw
+        self.uses_camera_height = self._graphs.uses_camera_height
+        self.range_masks_m = self._graphs.range_masks_m
+
+    @torch.inference_mode()
+    def outputs(self, image: NDArray[np.uint8], camera_height_m: float = 0.0
+                ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """
+        Return the predicted range (h, w) [m] and P(range <= T) (K, h, w) of every range mask.
+
+        :param image: (h, w, 3) uint8 RGB at `size_hw`
+        :param camera_height_m: above the floor; 0 = unknown
+        """
+        feed = {'image': torch.from_numpy(np.ascontiguousarray(image[..., ::-1]))}
+        feed['camera_height_m'] = torch.tensor([camera_height_m], dtype=torch.float32)
+        found = self._run(self._graphs.main, feed)
+        for threshold in sorted(self._graphs.masks):
+            mask = self._run(self._graphs.masks[threshold], found)[MASK_OUTPUT]
+            found.setdefault(MASK_OUTPUT, []).append(mask[0])
+        mask = found.get(MASK_OUTPUT)
+        mask = torch.stack(mask) if isinstance(mask, list) else mask
+        return found['range_m'].cpu().numpy(), None if mask is None else mask.cpu().numpy()
+
+    def _run(self, graph: Graph, feed: dict) -> dict:
+        results = graph.module.eval()(*(feed[name].to(self.device) for name in graph.inputs))
+        return dict(zip(graph.outputs, results if isinstance(results, tuple) else (results,)))
+
+    def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """
+        Return an RGB panorama of any size at the network's.
+
+        :raises LabelError: if it is not twice as wide as high
+        """
+        try:
+            return resize_erp(image, self.size_hw, self._graphs.resize)
+        except ValueError as error:
+            raise LabelError(str(error)) from error
+
+    def label(self, image: NDArray[np.uint8], camera_height_m: float = 0.0) -> Label:
+        """
+        Label one panorama by the rule that the robot's estimator applies, largest range mask.
+
+        :param image: (H, W, 3) uint8 RGB, 2:1, any size
+        :param camera_height_m: above the floor, used by networks that take it; 0 = unknown
+        :raises LabelError: if it is no panorama or the network gives no finite number
+        """
+        image = self.resized(image)
+        range_m, masks = self.outputs(image, camera_height_m)
+        if not np.isfinite(range_m).all():
+            raise LabelError('the labeler gave a range that is not finite')
+        mask_m = max(self.range_masks_m, default=0.0)
+        limit_m = min(mask_m or np.inf, self._graphs.max_range_m or np.inf)
+        within = None
+        if masks is not None:
+            within = masks[self.range_masks_m.index(mask_m)]
+        return Label(image, apply_rule(range_m, within, mask_m, limit_m, RULE)[0])

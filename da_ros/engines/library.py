@@ -1,0 +1,93 @@
+"""The TensorRT Python modules: found, imported late, with a logger that remembers."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import lru_cache
+from importlib import import_module
+import re
+from typing import Any
+
+from da_ros.backends.base import BackendAbsent, BackendError
+
+MODULES = {
+    'tensorrt': ('tensorrt',),
+    'tensorrt_rtx': ('tensorrt_rtx', 'tensorrt_rtx_bindings'),
+}
+INSTALL = {
+    'tensorrt': 'run `pip install tensorrt` (Jetson: `apt install python3-libnvinfer`, and make '
+                'the virtual environment with --system-site-packages)',
+    'tensorrt_rtx': 'run `pip install tensorrt_rtx_cu13_libs tensorrt_rtx_cu13_bindings`',
+}
+KEPT_LINES = 20
+
+
+class Library:
+    """One imported TensorRT module with its version and its log."""
+
+    def __init__(self, name: str, module: Any):
+        """Wrap a module; one logger for the life of the process, as the library demands."""
+        self.name = name
+        self.module = module
+        self.version: str = module.__version__
+        self.log = _make_logger(module)
+
+    def failure(self, what: str) -> BackendError:
+        """Return the error of a call that failed, with what the library logged about it."""
+        lines = list(dict.fromkeys(self.log.lines))
+        self.log.lines.clear()
+        said = '; '.join(lines) or 'it gave no reason'
+        return BackendError(f'{self.name} {self.version} {what}: {said}')
+
+
+@lru_cache(maxsize=4)
+def load_library(backend: str) -> Library:
+    """
+    Import the module of a backend.
+
+    :param backend: tensorrt | tensorrt_rtx
+    :raises BackendAbsent: if it is absent or does not load, naming the install command
+    """
+    reasons = []
+    for name in MODULES[backend]:
+        try:
+            return Library(backend, import_module(name))
+        except ImportError as error:
+            if getattr(error, 'name', None) != name:      # there, but does not load
+                reasons.append(str(error).splitlines()[0])
+    if reasons:
+        raise BackendAbsent(f'backend {backend} does not load ({"; ".join(reasons)}); '
+                           f'{INSTALL[backend]}')
+    raise BackendAbsent(f'backend {backend} is not installed; {INSTALL[backend]}')
+
+
+def version_warning(version: str) -> str:
+    """
+    Return what a user of a TensorRT version must know, or ''.
+
+    Open reports against NVIDIA/TensorRT (4558, 4419, 4723, 4742) show wrong numbers of vision
+    transformers in 10.0 to 10.4, even in fp32.
+
+    :param version: as the module tells, e.g. 10.3.0
+    """
+    numbers = tuple(int(n) for n in re.findall(r'\d+', version)[:2])
+    if (10, 0) <= numbers < (10, 5):
+        return (f'TensorRT {version} is known to give wrong ranges with transformers (10.0 to '
+                '10.4); use 10.5 or later, and trust no engine that has not passed its check')
+    return ''
+
+
+def _make_logger(module: Any) -> Any:
+    class Log(module.ILogger):
+        """Keep warnings and errors, print nothing."""
+
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+            self.lines: deque[str] = deque(maxlen=KEPT_LINES)
+
+        def log(self, severity: Any, message: str) -> None:
+            """Take one line from the library; called from its threads as well."""
+            if severity in (module.ILogger.ERROR, module.ILogger.INTERNAL_ERROR):
+                self.lines.append(message.strip())
+
+    return Log()

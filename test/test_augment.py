@@ -1,8 +1,19 @@
 import numpy as np
 import pytest
 
-from training.augment import augment, degrade, jitter_colour, mirror, roll_azimuth
+from da_ros.sphere import rotation_from_rpy
+from training.augment import (
+    add_body,
+    augment,
+    degrade,
+    jitter_colour,
+    mirror,
+    roll_azimuth,
+    stitch,
+    tilt,
+)
 from training.sample import Sample
+from training.simulator.box_room import furnished_room, panorama
 
 
 def marked_sample(height=16, width=32):
@@ -34,13 +45,71 @@ def test_mirror_twice_and_rolling_back_change_nothing():
     assert np.array_equal(back.range_m, sample.range_m)
 
 
-@pytest.mark.parametrize('seed', range(6))
-def test_colours_and_quality_never_touch_range(seed):
-    sample = marked_sample(32, 64)
-    changed = augment(sample, np.random.default_rng(seed))
-    assert changed.image.dtype == np.uint8 and changed.image.shape == sample.image.shape
-    assert np.array_equal(np.sort(changed.range_m, axis=1), np.sort(sample.range_m, axis=1))
-    assert changed.camera_height_m == sample.camera_height_m
+@pytest.mark.parametrize('change', [jitter_colour, degrade, stitch])
+def test_colours_seams_and_quality_keep_size_and_type(change):
+    for seed in range(6):
+        image = change(marked_sample(32, 64).image, np.random.default_rng(seed))
+        assert image.dtype == np.uint8 and image.shape == (32, 64, 3)
+
+
+def test_augmented_range_and_validity_agree():
+    for seed in range(40):
+        sample = augment(marked_sample(32, 64), np.random.default_rng(seed))
+        assert np.array_equal(sample.valid, np.isfinite(sample.range_m))
+        assert sample.range_m.dtype == np.float32 and sample.camera_height_m == 1.0
+
+
+def room_sample(rotation, height=256):
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation, (2.0, 0.4, 1.1)
+    image, range_m = panorama(furnished_room(), pose, height, 2 * height)
+    return Sample(image, range_m, np.isfinite(range_m), 'room', 1.1)
+
+
+@pytest.mark.parametrize('roll, pitch', [(0.1, 0.0), (0.0, -0.3), (0.25, 0.15), (1.2, 0.9)])
+def test_tilted_range_is_that_of_a_tilted_camera(roll, pitch):
+    tilted = tilt(room_sample(np.eye(3)), roll, pitch)
+    exact = room_sample(rotation_from_rpy(roll, pitch, 0.0))
+    error = np.abs(tilted.range_m / exact.range_m - 1)
+    assert np.median(error) < 2e-4
+    assert (error > 0.02).mean() < 0.03      # pixels on the edge of an object
+    colour = np.abs(tilted.image.astype(int) - exact.image).max(-1)
+    assert np.median(colour) <= 6
+
+
+def test_tilting_back_returns_smooth_surfaces():
+    sample = room_sample(np.eye(3))
+    back = tilt(tilt(sample, 0.2, 0.0), -0.2, 0.0)
+    assert np.median(np.abs(back.range_m / sample.range_m - 1)) < 5e-4
+
+
+def test_tilting_spreads_neither_unknown_nor_empty():
+    sample = room_sample(np.eye(3), 64)
+    sample.range_m[20:30, 40:50], sample.range_m[5:9] = np.nan, np.inf
+    tilted = tilt(sample, 0.1, 0.05)
+    for kind in (np.isnan, np.isinf):
+        assert abs(int(kind(tilted.range_m).sum()) - int(kind(sample.range_m).sum())) < 60
+    known, before = (m[np.isfinite(m)] for m in (tilted.range_m, sample.range_m))
+    assert before.min() * 0.99 < known.min() and known.max() < before.max() * 1.01
+
+
+def test_a_seam_keeps_the_front_and_changes_the_rear_half():
+    image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    stitched = stitch(image, np.random.default_rng(1))
+    assert np.array_equal(stitched[:, 40:88], image[:, 40:88])
+    assert not np.array_equal(stitched[:, :24], image[:, :24])
+
+
+def test_a_body_is_unknown_where_the_image_is_covered():
+    for seed in range(10):
+        sample = marked_sample(64, 128)
+        covered = add_body(sample, np.random.default_rng(seed))
+        changed = (covered.image != sample.image).any(-1)
+        hidden = np.isnan(covered.range_m)
+        assert hidden.any() and not (changed & ~hidden).any()
+        assert np.array_equal(covered.range_m[~hidden], sample.range_m[~hidden])
+        assert not covered.valid[hidden].any()
+        assert not np.isnan(sample.range_m).any()           # the original stays as it was
 
 
 def test_augmentation_depends_on_the_generator_alone():

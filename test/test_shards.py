@@ -1,4 +1,5 @@
 from dataclasses import replace
+import io
 from pathlib import Path
 import tarfile
 
@@ -121,6 +122,23 @@ def test_corrupt_and_missing_shards_are_named(tmp_path):
         ShardSet([tmp_path])[0]
     with pytest.raises(ShardError, match='16-bit'):
         decode_range(b'no picture')
+
+
+@pytest.mark.parametrize('suffix, payload, message', [
+    ('.jpg', b'', r'bad\.tar:0_0\.jpg is corrupt'),
+    ('.range.png', b'cut', r'bad\.tar:0_0 is corrupt \(range picture is not a 16-bit'),
+    ('.json', b'{"source": "x"', r'bad\.tar:0_0 is corrupt'),
+    ('.json', b'{"source": "x"}', r"bad\.tar:0_0 is corrupt \('camera_height_m'\)")])
+def test_a_corrupt_member_is_named(tmp_path, suffix, payload, message):
+    write_shard(tmp_path / 'good.tar', make_samples(1), {})
+    with tarfile.open(tmp_path / 'good.tar') as good, tarfile.open(tmp_path / 'bad.tar',
+                                                                   'w') as bad:
+        for info in good:
+            data = payload if info.name.endswith(suffix) else good.extractfile(info).read()
+            info.name, info.size = '0_0.' + info.name.partition('.')[2], len(data)
+            bad.addfile(info, io.BytesIO(data))
+    with pytest.raises(ShardError, match=message):
+        list(read_shard(tmp_path / 'bad.tar'))
 
 
 def test_contact_sheet_shows_every_sample():

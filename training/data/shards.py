@@ -45,7 +45,7 @@ def decode_range(data: bytes) -> np.ndarray:
 
     :raises ShardError: if it is not a 16-bit picture
     """
-    bits = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    bits = _decode(data, cv2.IMREAD_UNCHANGED)
     if bits is None or bits.dtype != np.uint16 or bits.ndim != 2:
         raise ShardError('range picture is not a 16-bit grey PNG')
     return bits.view(np.float16).astype(np.float32)
@@ -100,15 +100,23 @@ def decode_sample(members: dict[str, bytes], name: str) -> Sample:
     missing = [s for s in SUFFIXES if s not in members]
     if missing:
         raise ShardError(f'{name} lacks {", ".join(missing)}')
-    image = cv2.imdecode(np.frombuffer(members['.jpg'], np.uint8), cv2.IMREAD_COLOR)
+    image = _decode(members['.jpg'], cv2.IMREAD_COLOR)
     if image is None:
         raise ShardError(f'{name}.jpg is corrupt; delete the shard and render it again')
-    range_m = decode_range(members['.range.png'])
+    try:
+        range_m = decode_range(members['.range.png'])
+        meta = json.loads(members['.json'])
+        source, height_m = meta.pop('source'), float(meta.pop('camera_height_m'))
+    except (ShardError, ValueError, KeyError, AttributeError) as error:
+        raise ShardError(f'{name} is corrupt ({error}); delete the shard and make it again'
+                         ) from error
     if range_m.shape != image.shape[:2]:
         raise ShardError(f'{name}: image {image.shape[:2]} and range {range_m.shape} differ')
-    meta = json.loads(members['.json'])
-    return Sample(image[..., ::-1], range_m, np.isfinite(range_m), meta.pop('source'),
-                  float(meta.pop('camera_height_m')), meta)
+    return Sample(image[..., ::-1], range_m, np.isfinite(range_m), source, height_m, meta)
+
+
+def _decode(data: bytes, flags: int):
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
 
 
 def _groups(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -174,6 +182,11 @@ class ShardSet:
     def place(self, index: int) -> tuple[Path, str]:
         """Return shard and key of a sample."""
         return self._index[index][:2]
+
+    def name(self, index: int) -> str:
+        """Return 'FOLDER/SHARD:KEY', by which a label names what it was made from."""
+        path, key = self.place(index)
+        return f'{path.parent.name}/{path.name}:{key}'
 
     def _read(self, index: int, suffixes: tuple[str, ...] = ()) -> dict[str, bytes]:
         path, _, spans = self._index[index]

@@ -17,6 +17,8 @@ The bundle: a folder with `model.yaml` and ONNX graphs, the one contract with tr
     graphs:
       main: model.onnx
       range_masks: {}             # {100: mask_100.onnx} where the heads are separate graphs
+    variants: {}                  # {fp16: {main: ..., range_masks: ...}}: the same network in
+                                  # further precisions, for runtimes that read theirs from it
     accuracy: []                  # rows of the stored accuracy table
     self_check:
       - {image: self_check/0.png, camera_height_m: 0.0, expected: self_check/0.npz}
@@ -26,7 +28,9 @@ Main graph, in: `image` uint8 (H, W, 3) BGR, and `camera_height_m` float32 (1,) 
 `input.camera_height`; out: `range_m` (H, W) float32 and, where the heads share the trunk,
 `range_mask_probability` (K, H, W) = P(true range <= T) in the order of `range_masks_m`. Separate
 heads take the main graph's outputs `features_0`, ... and give `range_mask_probability` (1, H, W).
-The expected outputs are float32 arrays `range_m` and `range_mask_probability` (K, H, W).
+The expected outputs are float32 arrays `range_m` and `range_mask_probability` (K, H, W); all
+precisions are compared with them. `variants` did not need another format: a reader that does not
+know it checks every file and runs `graphs`, which is right.
 """
 
 from __future__ import annotations
@@ -43,7 +47,7 @@ from da_ros.errors import DaRosError
 
 FORMAT = 1
 KINDS = ('metric', 'scale_invariant')
-PRECISIONS = ('fp32', 'fp16', 'int8')
+PRECISIONS = ('fp32', 'fp16', 'int8')      # from the most exact to the fastest
 RESIZES = ('area', 'linear', 'cubic')
 DEFAULT_NAME = 'pano_tiny'
 MANIFEST = 'model.yaml'
@@ -60,6 +64,14 @@ class SelfCheck:
     image: str                # PNG at network size, BGR when read
     expected: str             # npz: range_m, range_mask_probability
     camera_height_m: float = 0.0
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The ONNX files of one precision; `range_masks` has those heads that are separate."""
+
+    main: Path
+    range_masks: dict[float, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,28 @@ class Bundle:
     files: dict[str, str]
     provenance: dict[str, Any] = field(default_factory=dict)
     accuracy: list[Any] = field(default_factory=list)
+    variants: dict[str, Graphs] = field(default_factory=dict)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions for which there are graphs, the fastest first."""
+        return tuple(precision for precision in reversed(PRECISIONS)
+                     if precision == self.precision or precision in self.variants)
+
+    def graphs(self, precision: str) -> Graphs:
+        """
+        Return the graphs of one precision.
+
+        :raises BundleError: if the bundle has none; lists those it has
+        """
+        if precision == self.precision:
+            return Graphs(self.main_graph, self.mask_graphs)
+        if precision not in self.variants:
+            raise BundleError(
+                f'bundle {self.name!r} has no {precision} graphs, only '
+                f'{", ".join(self.precisions)}; add them with `python -m training.export '
+                f'--bundle {self.folder} --also {precision}`')
+        return self.variants[precision]
 
     def select_mask(self, range_mask_m: float) -> float:
         """
@@ -141,9 +175,9 @@ def write_manifest(bundle: Bundle) -> None:
         'metres_per_unit': bundle.metres_per_unit, 'max_range_m': bundle.max_range_m,
         'output_quantile': bundle.output_quantile,
         'range_masks_m': list(bundle.range_masks_m),
-        'graphs': {'main': _relative(bundle, bundle.main_graph),
-                   'range_masks': {t: _relative(bundle, p)
-                                   for t, p in bundle.mask_graphs.items()}},
+        'graphs': _graph_names(bundle, bundle.graphs(bundle.precision)),
+        'variants': {precision: _graph_names(bundle, graphs)
+                     for precision, graphs in bundle.variants.items()},
         'accuracy': bundle.accuracy,
         'self_check': [asdict(check) for check in bundle.self_checks],
         'files': {name: sha256_of(bundle.folder / name) for name in names}}
@@ -185,6 +219,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _parse(path: Path, manifest: dict[str, Any]) -> Bundle:
     try:
         size = manifest['input']['size_hw']
+        graphs = _graphs(path, manifest['graphs'])
         bundle = Bundle(
             folder=path.absolute(), name=str(manifest['name']), kind=manifest['kind'],
             precision=manifest['precision'], licence=str(manifest['licence']),
@@ -193,17 +228,28 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Bundle:
             metres_per_unit=manifest['metres_per_unit'], max_range_m=manifest['max_range_m'],
             output_quantile=manifest.get('output_quantile'),
             range_masks_m=tuple(float(t) for t in manifest['range_masks_m']),
-            main_graph=_inside(path, manifest['graphs']['main']),
-            mask_graphs={float(t): _inside(path, name)
-                         for t, name in (manifest['graphs'].get('range_masks') or {}).items()},
+            main_graph=graphs.main, mask_graphs=graphs.range_masks,
             self_checks=tuple(SelfCheck(**check) for check in manifest.get('self_check') or ()),
             files=dict(manifest['files']), provenance=manifest.get('provenance') or {},
-            accuracy=manifest.get('accuracy') or [])
+            accuracy=manifest.get('accuracy') or [],
+            variants={precision: _graphs(path, named)
+                      for precision, named in (manifest.get('variants') or {}).items()})
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise BundleError(f'{path / MANIFEST} has a missing or unreadable field ({error}); '
                           're-export with `python -m training.export`') from error
     _check_values(bundle)
     return bundle
+
+
+def _graphs(path: Path, named: dict[str, Any]) -> Graphs:
+    heads = named.get('range_masks') or {}
+    return Graphs(_inside(path, named['main']),
+                  {float(t): _inside(path, name) for t, name in heads.items()})
+
+
+def _graph_names(bundle: Bundle, graphs: Graphs) -> dict[str, Any]:
+    return {'main': _relative(bundle, graphs.main),
+            'range_masks': {t: _relative(bundle, p) for t, p in graphs.range_masks.items()}}
 
 
 def _check_values(bundle: Bundle) -> None:
@@ -228,6 +274,13 @@ def _check_values(bundle: Bundle) -> None:
         (not bundle.mask_graphs or tuple(sorted(bundle.mask_graphs)) == bundle.range_masks_m,
          f'graphs.range_masks {sorted(bundle.mask_graphs)} differ from range_masks_m '
          f'{list(bundle.range_masks_m)}'),
+        (set(bundle.variants) <= set(PRECISIONS) - {bundle.precision},
+         f'variants {list(bundle.variants)} are not {PRECISIONS} beside precision '
+         f'{bundle.precision!r}'),
+        (all(set(graphs.range_masks) == set(bundle.mask_graphs)
+             for graphs in bundle.variants.values()),
+         f'variants {list(bundle.variants)} have not the range_masks of graphs, '
+         f'{sorted(bundle.mask_graphs)}'),
     )
     for holds, message in rules:
         if not holds:
@@ -236,8 +289,9 @@ def _check_values(bundle: Bundle) -> None:
 
 
 def _named_files(bundle: Bundle) -> list[str]:
-    graphs = (bundle.main_graph, *bundle.mask_graphs.values())
-    return [*(_relative(bundle, path) for path in graphs),
+    paths = [path for graphs in map(bundle.graphs, bundle.precisions)
+             for path in (graphs.main, *graphs.range_masks.values())]
+    return [*(_relative(bundle, path) for path in paths),
             *(name for check in bundle.self_checks for name in (check.image, check.expected))]
 
 

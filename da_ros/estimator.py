@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da_ros import gate
-from da_ros.backends.base import Backend, BackendError, BACKENDS, feeds_for, open_backend
+from da_ros.backends.base import (
+    Backend,
+    BackendAbsent,
+    BackendError,
+    BACKENDS,
+    EngineMissing,
+    feeds_for,
+    open_backend,
+    variants_of,
+)
 from da_ros.bundle import Bundle, BundleError, load_bundle
 from da_ros.config import check_values, ConfigError, RangeRule, ScaleConfig
 from da_ros.errors import DaRosError
@@ -19,8 +29,9 @@ from da_ros.sphere import check_erp_size, elevation_from_row
 
 INTERPOLATION = {'area': cv2.INTER_AREA, 'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC}
 FULL_SPAN_DEG = (-90.0, 90.0)
+MOST_BAD_FRAMES = 3               # in a row; then it is the runtime that has failed
 
-
+Attempt = tuple[str, str]         # name and variant of a runtime
 
 
 class FrameError(DaRosError):
@@ -36,7 +47,8 @@ class RangeEstimator:
 
     def __init__(self, bundle: str | Path | Bundle | None = None, backend: str = 'auto',
                  threads: int = 0, rule: RangeRule | None = None,
-                 elevation_span_deg: tuple[float, float] = FULL_SPAN_DEG):
+                 elevation_span_deg: tuple[float, float] = FULL_SPAN_DEG,
+                 given_up: Mapping[Attempt, str] | None = None):
         """
         Load a bundle and prove the runtime against its stored outputs.
 
@@ -45,7 +57,9 @@ class RangeEstimator:
         :param threads: CPU threads; 0 = the runtime's choice
         :param rule: thresholds; None = the defaults
         :param elevation_span_deg: lowest and highest elevation that the camera image shows
+        :param given_up: why runtimes are not to be tried: engines that could not be built
         :raises BundleError: unreadable bundle, or no such range mask
+        :raises EngineMissing: the first runtime that may work needs engines to be built
         :raises BackendError: no runtime passes; names each with its reason
         :raises ConfigError: if a value of the rule is out of its range
         """
@@ -54,29 +68,46 @@ class RangeEstimator:
         self.scale = ScaleConfig()        # of a scale_invariant bundle; `none` keeps its units
         self.rule = rule or RangeRule()
         self.refused: list[str] = []      # why runtimes earlier in the order were not taken
+        self.absent: list[str] = []       # and those that this machine does not have
         self._threads = threads
-        self._attempts = _attempts(backend, self.bundle.precision)
+        self._attempts = [(name, variant) for name in
+                          (BACKENDS if backend == 'auto' else [backend])
+                          for variant in variants_of(name, self.bundle)]
+        self._given_up = given_up or {}
+        self._bad_frames = 0
         self._backend: Backend | None = None
         self._backend, self.report = self._open_next()
 
     def _open_next(self) -> tuple[Backend, gate.GateReport]:
         while self._attempts:
-            candidate, variant = self._attempts.pop(0)
+            attempt = self._attempts.pop(0)
             try:
-                backend = open_backend(candidate, self.bundle, variant, self._threads)
-                return backend, gate.check(backend, self.bundle)
+                return self._open(attempt)
+            except BackendAbsent as error:
+                self.absent.append(str(error))
+                self._attempts = [other for other in self._attempts if other[0] != attempt[0]]
             except (BackendError, BundleError) as error:
-                self.refused.append(str(error))
-                if self._backend is None and isinstance(error, BundleError):
+                if self._backend is None and isinstance(error, (EngineMissing, BundleError)):
                     raise
-        raise BackendError(f'no inference runtime works: {"; ".join(self.refused)}')
+                self.refused.append(str(error))
+        reasons = '; '.join(self.refused + self.absent)
+        raise BackendError(f'no inference runtime works: {reasons}')
+
+    def _open(self, attempt: Attempt) -> tuple[Backend, gate.GateReport]:
+        if attempt in self._given_up:
+            raise BackendError(self._given_up[attempt])
+        backend = open_backend(*attempt[:1], self.bundle, attempt[1], self._threads)
+        return backend, gate.prove(backend, self.bundle)
 
     def fall_back(self) -> None:
         """
         Replace a runtime that failed by the next one of the declared order.
 
+        Engines that are not built yet are passed over: a robot that moves cannot wait.
+
         :raises BackendError: if none is left; the failed one stays in place
         """
+        self._bad_frames = 0
         self._backend, self.report = self._open_next()
 
     @property
@@ -126,7 +157,8 @@ class RangeEstimator:
         :param image: (h, w, 3) uint8 BGR panorama of any size, 2:1 if it is a full one
         :return: RangeMap at network size
         :raises ValueError: wrong type or shape, naming it
-        :raises BackendError: if the runtime fails or is cancelled
+        :raises BackendError: if the runtime fails or is cancelled, also by FrameError three
+            times in a row
         :raises FrameError: if a range or probability is not finite
         :raises ScaleError: if the scale is to come from a floor that is not seen
         """
@@ -138,8 +170,9 @@ class RangeEstimator:
         assert self._backend is not None
         outputs = self._backend.run(
             feeds_for(self.bundle, net_image, rule.camera_height_m), mask_m)
-        range_m = self._metres(outputs['range_m'])
         probability = self._probability(outputs.get('range_mask_probability'), mask_m)
+        self._check_finite(outputs['range_m'], probability)
+        range_m = self._metres(outputs['range_m'])
         published, disagreements = apply_rule(range_m, probability, mask_m, limit_m, rule)
         published[self._padding_rows()] = np.nan
         return RangeMap(published, limit_m, rule.min_range_m, net_image, disagreements)
@@ -157,9 +190,20 @@ class RangeEstimator:
         if self._backend is not None:
             self._backend.cancel()
 
+    def _check_finite(self, range_m: NDArray[np.float32],
+                      probability: NDArray[np.float32] | None) -> None:
+        what = ('range' if not np.isfinite(range_m).all() else 'mask probability'
+                if probability is not None and not np.isfinite(probability).all() else '')
+        if not what:
+            self._bad_frames = 0
+            return
+        self._bad_frames += 1
+        if self._bad_frames >= MOST_BAD_FRAMES:
+            raise BackendError(f'{self.backend} gave a non-finite {what} in '
+                               f'{self._bad_frames} frames in a row')
+        raise FrameError(f'{self.backend} gave a non-finite {what}; frame refused')
+
     def _metres(self, range_m: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not np.isfinite(range_m).all():
-            raise FrameError(f'{self.backend} gave a non-finite range; frame refused')
         if self.bundle.output_quantile is not None:
             quantile = np.quantile(range_m, self.bundle.output_quantile)
             range_m = range_m / np.float32(quantile)
@@ -175,10 +219,7 @@ class RangeEstimator:
         if mask_m == 0 or probability is None:
             return None
         shared = not self.bundle.mask_graphs
-        selected = probability[self.bundle.range_masks_m.index(mask_m) if shared else 0]
-        if not np.isfinite(selected).all():
-            raise FrameError(f'{self.backend} gave a non-finite mask probability; frame refused')
-        return selected
+        return probability[self.bundle.range_masks_m.index(mask_m) if shared else 0]
 
     def _padding_rows(self) -> NDArray[np.bool_]:
         height = self.bundle.size_hw[0]
@@ -263,14 +304,3 @@ def pad_to_full_sphere(image: NDArray[np.uint8], min_deg: float,
                          'erp.elevation_min_deg and erp.elevation_max_deg')
     return np.asarray(
         cv2.copyMakeBorder(image, top, bottom, 0, 0, cv2.BORDER_REPLICATE), np.uint8)
-
-
-def _attempts(name: str, precision: str) -> list[tuple[str, str]]:
-    names = list(BACKENDS) if name == 'auto' else [name]
-    attempts = []
-    for candidate in names:
-        if candidate not in BACKENDS:
-            raise BackendError(f'backend {candidate!r} is none of auto, {", ".join(BACKENDS)}')
-        variants = BACKENDS[candidate][2] if precision == 'fp32' else ('fp32',)
-        attempts += [(candidate, variant) for variant in variants]
-    return attempts

@@ -7,7 +7,13 @@ from conftest import write_stand_in_bundle
 import pytest
 import yaml
 
-from da_ros.bundle import BundleError, default_bundle_path, load_bundle, write_manifest
+from da_ros.bundle import (
+    BundleError,
+    default_bundle_path,
+    Graphs,
+    load_bundle,
+    write_manifest,
+)
 
 
 def edit(bundle, **changes):
@@ -76,7 +82,14 @@ def test_broken_yaml_and_other_formats_are_refused(stand_in):
     ({'graphs': {'main': 'model.onnx', 'range_masks': {10: 'model.onnx'}}}, 'differ from'),
     ({'graphs': {'main': '../model.onnx'}}, "names '../model.onnx' outside its own folder"),
     ({'files': {'../model.onnx': '0' * 64}}, "names '../model.onnx' outside its own folder"),
-    ({'graphs': {'main': 'other.onnx'}}, 'has no sha256 for other.onnx')])
+    ({'graphs': {'main': 'other.onnx'}}, 'has no sha256 for other.onnx'),
+    ({'variants': {'fp8': {'main': 'model.onnx'}}}, r"variants \['fp8'\] are not"),
+    ({'variants': {'fp32': {'main': 'model.onnx'}}}, r"variants \['fp32'\] are not .* beside"),
+    ({'variants': {'fp16': {'main': 'model.onnx', 'range_masks': {10: 'model.onnx'}}}},
+     'have not the range_masks of graphs'),
+    ({'variants': {'fp16': {'range_masks': {}}}}, "unreadable field .'main'"),
+    ({'variants': ['fp16']}, 'unreadable field'),
+    ({'variants': {'fp16': {'main': 'other.onnx'}}}, 'has no sha256 for other.onnx')])
 def test_a_wrong_field_is_named(stand_in, changes, message):
     edit(stand_in, **changes)
     with pytest.raises(BundleError, match=message):
@@ -125,3 +138,43 @@ def test_a_graph_in_a_sub_folder_is_hashed_under_its_own_name(stand_in):
     (stand_in.folder / 'sub/model.onnx').write_bytes(b'tampered')
     with pytest.raises(BundleError, match='sub/model.onnx is not the one'):
         load_bundle(stand_in.folder)
+
+
+@pytest.fixture
+def two_precisions(tmp_path):
+    """Return a bundle with separate heads that has fp32 and fp16 graphs."""
+    bundle = write_stand_in_bundle(tmp_path / 'two', masks=(10.0, 20.0), separate_heads=True)
+    graphs = bundle.graphs('fp32')
+    halves = {path: path.with_name(f'{path.stem}_fp16.onnx')
+              for path in (graphs.main, *graphs.range_masks.values())}
+    for path, half in halves.items():
+        shutil.copy(path, half)
+    write_manifest(replace(bundle, variants={'fp16': Graphs(
+        halves[graphs.main], {t: halves[path] for t, path in graphs.range_masks.items()})}))
+    return load_bundle(bundle.folder)
+
+
+def test_a_bundle_tells_its_precisions_fastest_first_and_the_graphs_of_each(two_precisions):
+    assert two_precisions.precisions == ('fp16', 'fp32')
+    assert two_precisions.graphs('fp32').main == two_precisions.main_graph
+    half = two_precisions.graphs('fp16')
+    assert half.main.name == 'model_fp16.onnx'
+    assert {t: path.name for t, path in half.range_masks.items()} == {
+        10: 'mask_10_fp16.onnx', 20: 'mask_20_fp16.onnx'}
+    with pytest.raises(BundleError, match='has no int8 graphs, only fp16, fp32; add them with '
+                       '.*training.export --bundle .* --also int8'):
+        two_precisions.graphs('int8')
+
+
+def test_graphs_of_a_variant_are_hashed_as_all_others(two_precisions):
+    (two_precisions.folder / 'mask_20_fp16.onnx').write_bytes(b'tampered')
+    with pytest.raises(BundleError, match='mask_20_fp16.onnx is not the one'):
+        load_bundle(two_precisions.folder)
+
+
+def test_a_manifest_without_variants_reads_as_one_precision(stand_in):
+    path = stand_in.folder / 'model.yaml'
+    manifest = yaml.safe_load(path.read_text())
+    del manifest['variants']
+    path.write_text(yaml.safe_dump(manifest))
+    assert load_bundle(stand_in.folder) == stand_in and stand_in.precisions == ('fp32',)

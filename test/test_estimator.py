@@ -166,7 +166,8 @@ def test_a_runtime_that_lies_is_refused_with_its_figures(tmp_path):
 
 
 def test_unknown_backend_names_the_choices(stand_in):
-    with pytest.raises(BackendError, match="'cuda' is none of auto, openvino, onnxruntime"):
+    with pytest.raises(BackendError, match="'cuda' is none of auto, tensorrt, tensorrt_rtx, "
+                       'onnxruntime_cuda, openvino, onnxruntime'):
         RangeEstimator(stand_in, 'cuda')
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -14,8 +14,13 @@ from da_ros.errors import DaRosError
 
 Arrays = dict[str, NDArray[Any]]
 
-# name -> (module, class, variants from fastest to safest), in the order of `auto`
-BACKENDS = {
+# name -> (module, class, variants from fastest to safest), in the order of `auto`. None: those for
+# which the bundle has graphs, because these runtimes take their precision from the graph. The
+# others compute an fp32 graph in any of their variants.
+BACKENDS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
+    'tensorrt': ('da_ros.backends.tensorrt', 'TensorRtBackend', None),
+    'tensorrt_rtx': ('da_ros.backends.tensorrt', 'TensorRtRtxBackend', None),
+    'onnxruntime_cuda': ('da_ros.backends.onnxruntime_cuda', 'OnnxRuntimeCudaBackend', None),
     'openvino': ('da_ros.backends.openvino', 'OpenVinoBackend', ('bf16', 'fp32')),
     'onnxruntime': ('da_ros.backends.onnxruntime', 'OnnxRuntimeBackend', ('fp32',)),
 }
@@ -26,6 +31,19 @@ class BackendError(DaRosError):
     """A runtime that is not installed, cannot run the graph or gives wrong numbers."""
 
 
+class BackendAbsent(BackendError):
+    """A runtime whose library or device this machine has not: no fault, the next one is taken."""
+
+
+class EngineMissing(BackendError):
+    """Engines that must be built first; `jobs` says which."""
+
+    def __init__(self, message: str, jobs: Sequence[Any]):
+        """Keep the jobs of `da_ros.engines` that are to be run."""
+        super().__init__(message)
+        self.jobs = list(jobs)
+
+
 class Backend:
     """
     One bundle opened in one runtime: the main graph and any separate range-mask heads.
@@ -34,19 +52,23 @@ class Backend:
     """
 
     name = ''
+    warning = ''                  # what a user must know of this runtime's version
+    on_device = False             # computes on an accelerator: must also repeat itself (`gate`)
+    jobs: Sequence[Any] = ()      # the engines that it runs; the gate keeps its verdict with them
 
     def __init__(self, bundle: Bundle, variant: str = 'fp32', threads: int = 0):
         """
         Load all graphs.
 
-        :param variant: arithmetic precision, one of the backend's entry in `BACKENDS`
+        :param variant: arithmetic precision, one of `variants_of`
         :param threads: CPU threads; 0 = the runtime's choice
         :raises BackendError: if the runtime is absent or refuses a graph
         """
         self.variant = variant
         self._threads = threads
-        self._main = self._open(str(bundle.main_graph))
-        self._heads = {t: self._open(str(path)) for t, path in bundle.mask_graphs.items()}
+        graphs = bundle.graphs('fp32' if variant == 'bf16' else variant)
+        self._main = self._open(str(graphs.main))
+        self._heads = {t: self._open(str(path)) for t, path in graphs.range_masks.items()}
 
     def run(self, feeds: Mapping[str, NDArray[Any]], range_mask_m: float = 0.0) -> Arrays:
         """
@@ -67,6 +89,9 @@ class Backend:
     def cancel(self) -> None:
         """Make a run in another thread fail soon; the backend is of no use afterwards."""
 
+    def close(self) -> None:
+        """Free what the runtime holds; no `run` afterwards. May be repeated."""
+
     def _open(self, path: str) -> Any:
         raise AssertionError('a backend must implement _open')
 
@@ -80,10 +105,28 @@ def open_backend(name: str, bundle: Bundle, variant: str, threads: int = 0) -> B
 
     :raises BackendError: unknown name, runtime not installed, or graph refused
     """
-    if name not in BACKENDS:
-        raise BackendError(f'backend {name!r} is none of {", ".join(BACKEND_CHOICES)}')
+    check_name(name)
     module, cls, _ = BACKENDS[name]
     return getattr(import_module(module), cls)(bundle, variant, threads)
+
+
+def variants_of(name: str, bundle: Bundle) -> tuple[str, ...]:
+    """
+    Return in which precisions a runtime is tried with a bundle, in this order.
+
+    :raises BackendError: unknown name
+    """
+    check_name(name)
+    variants = BACKENDS[name][2]
+    if variants is None:
+        return bundle.precisions
+    return variants if bundle.precision == 'fp32' else (bundle.precision,)
+
+
+def check_name(name: str) -> None:
+    """Raise BackendError for a name that is not in `BACKENDS`."""
+    if name not in BACKENDS:
+        raise BackendError(f'backend {name!r} is none of {", ".join(BACKEND_CHOICES)}')
 
 
 def feeds_for(bundle: Bundle, image: NDArray[np.uint8], camera_height_m: float) -> Arrays:

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from da_ros.backends.base import Arrays, Backend, BackendError
+from da_ros.backends.base import Arrays, Backend, BackendAbsent, BackendError
 
 
 class OnnxRuntimeBackend(Backend):
@@ -19,26 +19,30 @@ class OnnxRuntimeBackend(Backend):
         try:
             import onnxruntime
         except ImportError as error:
-            raise BackendError('backend onnxruntime is not installed; '
-                               'run `pip install onnxruntime`') from error
+            raise BackendAbsent('backend onnxruntime is not installed; '
+                                'run `pip install onnxruntime`') from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
         # Spinning threads take 20 % more CPU from the rest of the robot for no speed.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         self._run_options = onnxruntime.RunOptions()
+        providers = self._providers(onnxruntime)
         try:
-            return onnxruntime.InferenceSession(path, options, ['CPUExecutionProvider'])
+            return onnxruntime.InferenceSession(path, options, providers)
         except Exception as error:
-            raise BackendError(f'onnxruntime refuses {path}: {_first_line(error)}; '
+            raise BackendError(f'{self.name} refuses {path}: {_first_line(error)}; '
                                're-export the bundle') from error
+
+    def _providers(self, onnxruntime: Any) -> list[Any]:
+        return ['CPUExecutionProvider']
 
     def _infer(self, graph: Any, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         names = [output.name for output in graph.get_outputs()]
         try:
             return dict(zip(names, graph.run(names, dict(feeds), self._run_options)))
         except Exception as error:
-            raise BackendError(f'onnxruntime failed: {_first_line(error)}') from error
+            raise BackendError(f'{self.name} failed: {_first_line(error)}') from error
 
     def cancel(self) -> None:
         """Terminate a run in progress between two of its operators."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros.backends.base import Arrays, Backend, BackendError
+from da_ros.backends.base import Arrays, Backend, BackendAbsent, BackendError
 
-HINTS = {'fp32': 'f32', 'bf16': 'bf16'}
+HINTS = {'fp32': 'f32', 'fp16': 'f32', 'int8': 'f32', 'bf16': 'bf16'}     # by variant
 
 
 class OpenVinoBackend(Backend):
@@ -23,8 +23,8 @@ class OpenVinoBackend(Backend):
         try:
             import openvino
         except ImportError as error:
-            raise BackendError('backend openvino is not installed; '
-                               'run `pip install openvino`') from error
+            raise BackendAbsent('backend openvino is not installed; '
+                                'run `pip install openvino`') from error
         core = openvino.Core()
         if self.variant == 'bf16':
             able = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')

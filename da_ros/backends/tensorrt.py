@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from da_ros.backends.base import Backend
+from da_ros.backends.cuda import identify
 from da_ros.bundle import Bundle
 from da_ros.engines.library import load_library
 
@@ -21,6 +22,7 @@ class TensorRtBackend(Backend):
         :raises EngineMissing: if engines must be built first
         :raises BackendError: if a plan cannot be built, or has failed its self-check
         """
+        identify()
         load_library(self.name)
         raise NotImplementedError
 

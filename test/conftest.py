@@ -159,3 +159,11 @@ def start(tmp_path):
     yield start
     for node in started:
         node.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch):
+    """Return the fake CUDA driver, which is in place of the real one; it checks for leaks."""
+    from fake_gpu import replaced_driver
+    with replaced_driver(monkeypatch) as driver:
+        yield driver

@@ -211,7 +211,7 @@ class Cuda:
         size_bytes = math.prod(shape) * np.dtype(dtype).itemsize
         memory = self._make('cuMemHostAlloc', 'cuMemFreeHost', max(size_bytes, 1), 0)
         raw = (ctypes.c_uint8 * size_bytes).from_address(memory.value or 0)
-        array = np.frombuffer(raw, dtype).reshape(shape)
+        array = np.frombuffer(memoryview(raw), dtype).reshape(shape)
         array.fill(0)
         return array
 
@@ -257,6 +257,10 @@ class Cuda:
     def launch(self, graph: c_void_p) -> None:
         """Enqueue everything that was recorded."""
         self._call('cuGraphLaunch', graph, self._stream)
+
+    def on_close(self, release: Callable[[], object]) -> None:
+        """Have `close` call a function after it has freed what is made later than this."""
+        self._owned.callback(release)
 
     def memory_info(self) -> tuple[int, int]:
         """Return free and total device memory [bytes]."""

@@ -1,0 +1,1 @@
+"""Curation: perspective RGB-D to panoramas; video to sorted frames."""

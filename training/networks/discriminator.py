@@ -1,9 +1,9 @@
 """
 PatchDiscriminator: does the range map of a panorama look like one that was measured?
 
-A PatchGAN (Isola et al. 2017) on image and range: each output sees a patch of some 40 px and knows
-nothing of the rest. DAP (section 3.2) ranks pseudo-labels by such a network, trained with the truth
-of synthetic images as real and the labeler's predictions on them as fake.
+A PatchGAN (Isola et al. 2017) on image and range: each output sees a patch of some 40 px and
+knows nothing of the rest. DAP (section 3.2) ranks pseudo-labels by such a network, trained with
+the truth of synthetic images as real and the labeler's predictions on them as fake.
 """
 
 from __future__ import annotations

@@ -1,0 +1,181 @@
+import json
+from pathlib import Path
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('accelerate')
+
+from dataclasses import asdict  # noqa: E402
+
+from training import label  # noqa: E402
+from training.checkpoint import save_checkpoint  # noqa: E402
+from training.data.shards import ShardSet, write_shard  # noqa: E402
+from training.data.unlabelled import find_portions, SourceError  # noqa: E402
+from training.networks import build_network  # noqa: E402
+from training.sample import Sample  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+TINY = {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
+        'decoder': [8, 8, 8, 8]}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def setting(tmp_path):
+    """A labeler, a judge, seven photos, and a shard of three panoramas."""
+    torch.manual_seed(0)
+    labeler = build_network('pano_tiny', TINY)
+    labeler.out.bias.data[4:] = 3.0         # the masks say "within": else few ranges are finite
+    save_checkpoint(tmp_path / 'labeler', 'pano_tiny', asdict(labeler.config),
+                    labeler.state_dict(), {})
+    judge = build_network('discriminator', {'widths': [8, 8, 8]})
+    save_checkpoint(tmp_path / 'judge', 'discriminator', asdict(judge.config),
+                    judge.state_dict(), {})
+    rng = np.random.default_rng(0)
+    (tmp_path / 'photos' / 'more').mkdir(parents=True)
+    for number in range(7):
+        image = cv2.resize(rng.integers(0, 256, (4, 8, 3), dtype=np.uint8), (128, 64))
+        folder = tmp_path / 'photos' / ('more' if number > 4 else '')
+        cv2.imwrite(str(folder / f'{number}.png'), image)
+    unknown = np.full((32, 64), np.nan, np.float32)
+    (tmp_path / 'shards').mkdir()
+    write_shard(tmp_path / 'shards' / 'a.tar', [
+        Sample(rng.integers(0, 256, (32, 64, 3), dtype=np.uint8), unknown, np.isfinite(unknown),
+               'home', 0.5) for _ in range(3)], {})
+    return tmp_path
+
+
+def words(folder, out):
+    return ['--checkpoint', f'{folder}/labeler', '--quality', f'{folder}/judge', '--data',
+            f'{folder}/photos', f'{folder}/shards', '--per-shard', '2', '--out', str(out)]
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in sorted(Path(folder).iterdir())}
+
+
+def test_every_image_becomes_a_label_that_says_where_it_is_from(setting, capsys):
+    assert label.main(words(setting, setting / 'out')) == 0
+    assert '10 labels in 5 shards' in capsys.readouterr().out
+    labels = ShardSet([setting / 'out'])
+    samples = [labels[i] for i in range(len(labels))]
+    assert [s.meta['name'] for s in samples] == [
+        *(f'photos/{n}.png' for n in range(5)), 'photos/more/5.png', 'photos/more/6.png',
+        *(f'shards/a.tar:a_{n:04d}' for n in range(3))]
+    assert {s.meta['labeler'] for s in samples} == {
+        label.sha256_of(setting / 'labeler' / 'checkpoint.safetensors')[:16]}
+    assert len({s.meta['score'] for s in samples}) == 10
+    assert [s.camera_height_m for s in samples] == [0] * 7 + [0.5] * 3
+    assert samples[0].image.shape == (32, 64, 3) and samples[0].valid.mean() > 0.9
+    assert (samples[0].range_m[samples[0].valid] < 100).all()
+
+
+def test_two_processes_write_the_same_bytes_as_one(setting):
+    assert label.main(words(setting, setting / 'one')) == 0
+    result = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
+         '-m', 'training.label', *words(setting, setting / 'two')],
+        cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert 'process 1: 2 shards' in result.stdout
+    assert contents(setting / 'one') == contents(setting / 'two')
+
+
+def test_a_killed_run_continues_to_the_same_bytes(setting, monkeypatch, capsys):
+    assert label.main(words(setting, setting / 'one')) == 0
+    original, calls = label.label_panorama, []
+
+    def killed_in_the_third_shard(*arguments):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return original(*arguments)
+    monkeypatch.setattr(label, 'label_panorama', killed_in_the_third_shard)
+    with pytest.raises(KeyboardInterrupt):
+        label.main(words(setting, setting / 'two'))
+    assert len(list((setting / 'two').glob('*.tar'))) == 2
+    monkeypatch.setattr(label, 'label_panorama', original)
+    assert label.main(words(setting, setting / 'two')) == 0
+    assert '2 finished shards are kept' in capsys.readouterr().out
+    (setting / 'two' / 'photos_00002.tmp').unlink(missing_ok=True)
+    assert contents(setting / 'one') == contents(setting / 'two')
+
+
+def test_damaged_images_are_skipped_and_named_also_by_a_later_run(setting, capsys):
+    (setting / 'photos' / '1.png').write_bytes(b'no picture')
+    cv2.imwrite(str(setting / 'photos' / '3.png'), np.zeros((64, 96, 3), np.uint8))
+    tar = bytearray((setting / 'shards' / 'a.tar').read_bytes())
+    tar[512:700] = bytes(188)
+    (setting / 'shards' / 'a.tar').write_bytes(tar)
+    for _ in range(2):
+        assert label.main(words(setting, setting / 'out')) == 0
+        said = capsys.readouterr()
+        assert '7 labels in 5 shards' in said.out and '3 skipped' in said.out
+        assert '1.png is not a readable image' in said.err
+        assert 'photos/3.png: panorama must be twice as wide as high, got 96 x 64' in said.err
+        assert 'a.tar:a_0000.jpg is corrupt' in said.err
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a full device')
+def test_a_full_disk_leaves_the_finished_shards(setting, capsys):
+    (setting / 'out').mkdir()
+    (setting / 'out' / 'photos_00002.tmp').symlink_to('/dev/full')
+    assert label.main(words(setting, setting / 'out')) == 1
+    assert 'photos_00002.tar cannot be written: No space left' in capsys.readouterr().err
+    assert sorted(p.name for p in (setting / 'out').glob('*.t*')) == [
+        'photos_00000.tar', 'photos_00001.tar']
+    assert label.main(words(setting, setting / 'out')) == 0
+
+
+def test_labels_of_another_network_or_source_are_not_mixed(setting, capsys):
+    assert label.main(words(setting, setting / 'out')) == 0
+    shutil.copy(setting / 'photos' / '0.png', setting / 'photos' / '00.png')
+    assert label.main(words(setting, setting / 'out')) == 1
+    assert 'photos_00000.tar was made with other inputs' in capsys.readouterr().err
+    (setting / 'photos' / '00.png').unlink()
+    other = build_network('pano_tiny', TINY)
+    save_checkpoint(setting / 'labeler', 'pano_tiny', asdict(other.config), other.state_dict(), {})
+    assert label.main(words(setting, setting / 'out')) == 1
+    assert 'was made with other labeler' in capsys.readouterr().err
+
+
+def test_wrong_folders_and_networks_are_one_line(setting, capsys):
+    (setting / 'empty').mkdir()
+    with pytest.raises(SourceError, match='no panorama under .*empty'):
+        find_portions([setting / 'empty'])
+    (setting / 'x' / 'photos').mkdir(parents=True)
+    cv2.imwrite(str(setting / 'x/photos/0.png'), np.zeros((4, 8, 3), np.uint8))
+    with pytest.raises(SourceError, match=r'two folders .* write photos_00000\.tar'):
+        find_portions([setting / 'photos', setting / 'x' / 'photos'])
+    swapped = words(setting, setting / 'out')
+    swapped[3] = swapped[1]
+    assert label.main(swapped) == 1
+    assert "labeler is a 'pano_tiny'; give what training.discriminate" in capsys.readouterr().err
+
+
+def test_a_source_without_any_good_image_stops_with_its_name(setting, capsys):
+    for photo in (setting / 'photos').rglob('*.png'):
+        photo.write_bytes(b'')
+    assert label.main(['--checkpoint', f'{setting}/labeler', '--data', f'{setting}/photos',
+                       '--out', f'{setting}/out']) == 1
+    assert 'no image under' in capsys.readouterr().err
+    assert json.loads((setting / 'out/photos_00000.json').read_text())['images'] == 0
+
+
+def test_a_network_that_gives_no_range_cannot_label(setting, capsys):
+    swapped = words(setting, setting / 'out')
+    swapped[1] = swapped[3]
+    assert label.main(swapped) == 1
+    assert 'PatchDiscriminator cannot be exported' in capsys.readouterr().err

@@ -1,0 +1,106 @@
+"""
+Panoramas without range, in the portions that labelling works through.
+
+A source is a folder of images, with its subfolders, or a folder of shards whose range is not
+looked at. A portion becomes one shard of labels; which images it holds depends on the source
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da_ros.errors import DaRosError
+from da_ros.files import FileError, read_panorama
+from training.data.shards import ShardError, ShardSet
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
+
+
+class SourceError(DaRosError):
+    """A folder without panoramas."""
+
+
+@dataclass(frozen=True, eq=False)
+class Panorama:
+    """An image and what is known of it besides its range."""
+
+    name: str                       # file below the source, or FOLDER/SHARD:KEY
+    image: NDArray[np.uint8]        # (h, w, 3) RGB
+    source: str                     # name of the folder or of the scene kind
+    camera_height_m: float = 0.0    # 0 = unknown
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Some panoramas of one source."""
+
+    name: str                       # of the shard to be
+    source: Path
+    files: tuple[Path, ...] = ()    # images; empty = `source` is a shard
+
+    def digest(self) -> str:
+        """Return a hash of the names of its images, by which a finished portion is recognised."""
+        names = [f.relative_to(self.source).as_posix() for f in self.files] or [self.source.name]
+        return hashlib.sha256('\n'.join(names).encode()).hexdigest()[:16]
+
+    def panoramas(self) -> Iterator[Panorama | str]:
+        """Yield its panoramas in order; a text, with the name first, for one that is damaged."""
+        yield from self._of_files() if self.files else self._of_shard()
+
+    def _of_files(self) -> Iterator[Panorama | str]:
+        for path in self.files:
+            try:
+                image = np.ascontiguousarray(read_panorama(path)[..., ::-1])
+            except FileError as error:
+                yield str(error)
+                continue
+            name = f'{self.source.name}/{path.relative_to(self.source).as_posix()}'
+            yield Panorama(name, image, self.source.name)
+
+    def _of_shard(self) -> Iterator[Panorama | str]:
+        try:
+            shards = ShardSet([self.source])
+        except ShardError as error:
+            yield str(error)
+            return
+        for index in range(len(shards)):
+            try:
+                sample = shards[index]
+            except ShardError as error:
+                yield str(error)
+                continue
+            yield Panorama(shards.name(index), np.ascontiguousarray(sample.image), sample.source,
+                           sample.camera_height_m)
+
+
+def find_portions(folders: list[Path], per_shard: int = 96) -> list[Portion]:
+    """
+    Return the portions of some sources, in an order that depends on file names alone.
+
+    :param per_shard: images per portion of a folder of images; a shard stays one portion
+    :raises SourceError: if a folder holds nothing, or two are named alike
+    """
+    portions = []
+    for folder in folders:
+        shards = sorted(folder.glob('*.tar'))
+        files = sorted(f for f in folder.rglob('*') if f.suffix.lower() in IMAGE_SUFFIXES)
+        if not shards and not files:
+            raise SourceError(f'no panorama under {folder}; give a folder of *.tar shards or of '
+                              f'images ({", ".join(IMAGE_SUFFIXES)})')
+        chunks = [] if shards else range(0, len(files), per_shard)
+        portions += [Portion(f'{folder.name}_{path.stem}', path) for path in shards]
+        portions += [Portion(f'{folder.name}_{number:05d}', folder,
+                             tuple(files[start:start + per_shard]))
+                     for number, start in enumerate(chunks)]
+    names = [portion.name for portion in portions]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SourceError(f'two folders are named alike and both would write {twice[0]}.tar; '
+                          'label them into different --out')
+    return portions

@@ -1,0 +1,233 @@
+"""
+Train the network that ranks pseudo-labels (DAP, section 3.2).
+
+Example:
+    python -m training.label --checkpoint runs/stage1 --data shards/train --out labels/train
+    python -m training.label --checkpoint runs/stage1 --data shards/val --out labels/val
+    python -m training.discriminate --pairs shards/train labels/train \\
+        --val shards/val labels/val --out runs/quality --steps 2000
+
+A PatchGAN sees the image with the truth (real) or with the labeler's prediction (fake); a label's
+score is the mean over its patches. Prints how the score of held-back labels goes with their error.
+A run is short and starts again when killed; only a finished one leaves a checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+import sys
+
+from accelerate import Accelerator
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import nn, Tensor
+from tqdm import tqdm
+
+from da_ros.errors import DaRosError
+from da_ros.range_map import resample_nearest
+from da_ros.sphere import solid_angles
+from training import metrics
+from training.checkpoint import save_checkpoint
+from training.data.shards import ShardSet
+from training.labeler import LabelError
+from training.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from training.protocols import aligned_with, compare, get_protocol
+
+NEAR_M, FAR_M = 0.1, 100.0      # beyond both, and empty, the range is cut
+LEARNING_RATE, BETAS = 2e-4, (0.5, 0.999)       # Isola et al. 2017
+
+
+class LabelPairs:
+    """Truth of synthetic images beside the labels of a labeler, at the label's size."""
+
+    def __init__(self, truth: str | Path, labels: str | Path) -> None:
+        """:raises LabelError: if no label was made from a sample of the truth."""
+        self._truth, self._labels = ShardSet([truth]), ShardSet([labels])
+        place = {self._truth.name(i): i for i in range(len(self._truth))}
+        names = [self._labels.meta(i).get('name') for i in range(len(self._labels))]
+        self._pairs = [(place[name], i) for i, name in enumerate(names) if name in place]
+        if not self._pairs:
+            raise LabelError(f'no label in {labels} was made from a sample of {truth}; label that '
+                             'folder with training.label')
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> tuple[NDArray, NDArray, NDArray]:
+        """Return image (h, w, 3) uint8 RGB, true and labelled range (h, w) [m]."""
+        truth, label = (data[i] for data, i in
+                        zip((self._truth, self._labels), self._pairs[index]))
+        target = resample_nearest(truth.range_m, *label.range_m.shape)
+        return label.image, target, label.range_m
+
+
+def normalised_shape(range_m: NDArray[np.float32], unknown: NDArray[np.bool_]) -> NDArray:
+    """
+    Return log range without its scale: minus the median, (h, w) float32 in about -3..3.
+
+    A real and a predicted room of the same shape but another size look alike. Empty counts as
+    100 m, unknown as the median.
+
+    :param unknown: (h, w), where not to look; includes the NaN of this map
+    """
+    log = np.log(np.clip(np.nan_to_num(range_m, nan=1.0), NEAR_M, FAR_M))
+    known = log[~unknown]
+    middle = np.median(known) if known.size else 0.0
+    return np.where(unknown, 0.0, log - middle).astype(np.float32)
+
+
+def patch_mean(patches: Tensor) -> Tensor:
+    """Return the mean (B,) of patch scores (B, h, w) over the sphere."""
+    weight = torch.from_numpy(np.array(solid_angles(*patches.shape[-2:]), np.float32))
+    weight = (weight / weight.sum()).to(patches.device)
+    return (patches * weight).sum((1, 2))
+
+
+def real_fake_loss(network: nn.Module, image: Tensor, real: Tensor, fake: Tensor) -> Tensor:
+    """
+    Return 0.5 mean (D(real) - 1)^2 + 0.5 mean D(fake)^2 (LSGAN, Mao et al. 2017, equation 9).
+
+    The paper leaves the loss open; least squares keep the scores of bad fakes apart, where a
+    saturated logistic or hinge loss makes them alike.
+    """
+    patches = network(torch.cat([image, image]), torch.cat([real, fake]))
+    good, bad = patches.chunk(2)
+    return 0.5 * (patch_mean((good - 1) ** 2).mean() + patch_mean(bad ** 2).mean())
+
+
+def make_batch(pairs: LabelPairs, size: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    """Return image (B, 3, h, w), real and fake shape (B, 1, h, w), rolled and mirrored alike."""
+    rows = []
+    for index in rng.integers(len(pairs), size=size):
+        image, target, label = pairs[int(index)]
+        unknown = np.isnan(target) | np.isnan(label)    # so that a hole does not tell them apart
+        planes = np.concatenate([
+            image / np.float32(255), normalised_shape(target, unknown)[..., None],
+            normalised_shape(label, unknown)[..., None]], -1)
+        planes = np.roll(planes, int(rng.integers(planes.shape[1])), 1)
+        rows.append(planes[:, ::-1] if rng.uniform() < 0.5 else planes)
+    batch = torch.from_numpy(np.stack(rows).astype(np.float32)).permute(0, 3, 1, 2).contiguous()
+    return batch[:, :3], batch[:, 3:4], batch[:, 4:]
+
+
+@torch.inference_mode()
+def quality(network: nn.Module, image: NDArray[np.uint8], range_m: NDArray[np.float32]) -> float:
+    """
+    Return the score of a range map on its image: 1 = like the truth, 0 = like a prediction.
+
+    :param image: (h, w, 3) RGB
+    :param range_m: (h, w) [m]; +inf empty, NaN unknown
+    """
+    device = next(network.parameters()).device
+    picture = torch.from_numpy(image / np.float32(255)).permute(2, 0, 1)[None]
+    shape = torch.from_numpy(normalised_shape(range_m, np.isnan(range_m)))[None, None]
+    return float(patch_mean(network(picture.float().to(device), shape.to(device)))[0])
+
+
+def label_error(label: NDArray, target: NDArray, align: str) -> float:
+    """Return the AbsRel of a label; NaN without truth."""
+    found = compare(label, target, aligned_with(get_protocol('sphere'), align))
+    return metrics.metrics_from_sums(
+        metrics.error_sums(found.pred, found.target, found.weight))['abs_rel']
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return Spearman's correlation: that of the ranks, ties share the mean of theirs."""
+    ranks = [_ranks(np.asarray(values)) for values in (first, second)]
+    if any(np.ptp(r) == 0 for r in ranks):
+        return float('nan')
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _ranks(values: NDArray) -> NDArray[np.float64]:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+
+
+def validate(network: nn.Module, pairs: LabelPairs) -> dict[str, float]:
+    """
+    Return what the scores of held-back labels mean.
+
+    :return: `told_apart`, the share of (truth, label) pairs of one image in which the truth has
+        the higher score; rank correlation of the label's score with its AbsRel, unaligned and
+        median-aligned (a good score has a small error: below 0); number of labels
+    """
+    rows = []
+    for index in range(len(pairs)):
+        image, target, label = pairs[index]
+        unknown = np.isnan(target) | np.isnan(label)
+        rows.append((
+            quality(network, image, label),
+            quality(network, image, np.where(unknown, np.nan, target)),
+            label_error(label, target, 'none'), label_error(label, target, 'median')))
+    score, real, error, aligned = (c[np.isfinite(np.array(rows)).all(1)]
+                                   for c in np.array(rows).T)
+    return {'told_apart': float(np.mean(real > score)),
+            'rank_correlation': rank_correlation(score, error),
+            'rank_correlation_aligned': rank_correlation(score, aligned),
+            'labels': len(score)}
+
+
+def train(args: argparse.Namespace) -> dict[str, float]:
+    """Train, store the checkpoint, and return the scores on held-back labels."""
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    rank = accelerator.process_index
+    torch.manual_seed(args.seed)
+    pairs, held_back = LabelPairs(*args.pairs), LabelPairs(*args.val)
+    bare = PatchDiscriminator(PatchDiscriminatorConfig())
+    network, optimiser = accelerator.prepare(
+        bare, torch.optim.Adam(bare.parameters(), lr=LEARNING_RATE, betas=BETAS))
+    bar = tqdm(range(args.steps), unit='step', disable=None if rank == 0 else True)
+    for step in bar:
+        rng = np.random.default_rng((args.seed, step, rank))
+        batch = (part.to(accelerator.device) for part in make_batch(pairs, args.batch, rng))
+        loss = real_fake_loss(network, *batch)
+        optimiser.zero_grad()
+        accelerator.backward(loss)
+        optimiser.step()
+        if step % 20 == 0:
+            bar.set_postfix(loss=f'{loss.item():.3f}')
+    scores = validate(bare.eval(), held_back) if rank == 0 else {}
+    if rank == 0:
+        provenance = {'steps': args.steps, 'batch': args.batch, 'seed': args.seed,
+                      'pairs': len(pairs), 'held_back': scores}
+        save_checkpoint(args.out, 'discriminator', asdict(bare.config), bare.state_dict(),
+                        provenance)
+    accelerator.wait_for_everyone()
+    return scores
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, text in (('--pairs', 'to learn from'), ('--val', 'held back')):
+        parser.add_argument(name, nargs=2, type=Path, required=True,
+                            metavar=('TRUTH', 'LABELS'), help=f'shards and their labels {text}')
+    parser.add_argument('--out', type=Path, required=True, help='folder of the checkpoint')
+    parser.add_argument('--steps', type=int, default=2000)
+    parser.add_argument('--batch', type=int, default=8, help='images per process and step')
+    parser.add_argument('--seed', type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    try:
+        scores = train(parse_args(argv))
+    except DaRosError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    if scores:
+        print(f'{scores["labels"]} held-back labels: truth told apart in '
+              f'{scores["told_apart"]:.0%}; rank correlation of score and AbsRel '
+              f'{scores["rank_correlation"]:.2f}, median-aligned '
+              f'{scores["rank_correlation_aligned"]:.2f} (below 0: a good score means little '
+              'error)')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

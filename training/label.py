@@ -1,0 +1,211 @@
+"""
+Label panoramas with a trained network: images or shards in, shards of pseudo-labels out.
+
+Examples:
+    python -m training.label --checkpoint runs/stage1 --data photos --out labels/photos
+    accelerate launch --num_processes 8 -m training.label --checkpoint runs/stage1 \\
+        --quality runs/quality --data photos more_photos --out labels/photos
+    torchrun --standalone --nproc-per-node 2 -m training.label ...      # the same on two CPU cores
+
+Each shard is made whole by one process and depends on its images and the networks alone: not on
+the number of processes, their order, or how often the run was stopped. Finished shards are kept.
+On the CPU every process computes with one thread (more threads round differently): start as many
+processes as there are cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from datetime import timedelta
+import json
+from pathlib import Path
+import sys
+import time
+
+from accelerate import PartialState
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from da_ros.bundle import sha256_of
+from da_ros.errors import DaRosError
+from training.checkpoint import build, load_checkpoint
+from training.data.shards import write_shard
+from training.data.unlabelled import find_portions, Panorama, Portion
+from training.discriminate import quality
+from training.labeler import Labeler, LabelError
+from training.sample import Sample
+
+LONGEST_SHARD = timedelta(days=7)       # that others wait for at the end
+SCORE_DIGITS = 6
+NAMES_SHOWN = 20
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--checkpoint', type=Path, required=True, help='the labeler')
+    parser.add_argument('--quality', type=Path, help='checkpoint of training.discriminate: every '
+                        'label gets its score')
+    parser.add_argument('--data', type=Path, nargs='+', required=True,
+                        help='folders of images or of shards')
+    parser.add_argument('--out', type=Path, required=True, help='folder of the shards')
+    parser.add_argument('--per-shard', type=int, default=96, help='images per shard')
+    return parser.parse_args(argv)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The labeler, the judge of its labels, and the hashes that say which they are."""
+
+    labeler: Labeler
+    judge: torch.nn.Module | None
+    hashes: dict[str, str]      # labeler and quality: sha256 of the checkpoints
+
+
+def load_networks(args: argparse.Namespace, device: torch.device) -> Networks:
+    """:raises DaRosError: if a checkpoint cannot be used."""
+    files = {'labeler': args.checkpoint} | ({'quality': args.quality} if args.quality else {})
+    checkpoints = {name: load_checkpoint(path) for name, path in files.items()}
+    hashes = {name: sha256_of(path / 'checkpoint.safetensors' if path.is_dir() else path)
+              for name, path in files.items()}
+    judge = None
+    if args.quality:
+        if checkpoints['quality'].network != 'discriminator':
+            raise LabelError(f'--quality {args.quality} is a {checkpoints["quality"].network!r}; '
+                             'give what training.discriminate wrote')
+        judge = build(checkpoints['quality']).to(device)
+    return Networks(Labeler(checkpoints['labeler'], device), judge, hashes)
+
+
+def label_panorama(panorama: Panorama, networks: Networks) -> Sample:
+    """
+    Return the labelled sample; its JSON says from which image and, with a judge, how good.
+
+    :raises LabelError: if the image is no panorama
+    """
+    label = networks.labeler.label(panorama.image, panorama.camera_height_m)
+    meta = {'name': panorama.name, 'labeler': networks.hashes['labeler'][:16]}
+    if networks.judge is not None:
+        score = quality(networks.judge, label.image, label.range_m)
+        meta['score'] = round(score, SCORE_DIGITS)
+    return Sample(label.image, label.range_m, np.isfinite(label.range_m), panorama.source,
+                  panorama.camera_height_m, meta)
+
+
+def label_portion(portion: Portion, networks: Networks, out: Path, bar: tqdm) -> int:
+    """
+    Write the shard of a portion, and before it what was skipped: NAME.json.
+
+    :return: number of labels
+    :raises ShardError: if the shard cannot be written; nothing is left of it
+    """
+    skipped = []
+
+    def samples():
+        labelled = 0
+        for panorama in portion.panoramas():
+            bar.update()
+            try:
+                if isinstance(panorama, str):
+                    raise LabelError(panorama)
+                yield label_panorama(panorama, networks)
+                labelled += 1
+            except LabelError as error:
+                name = '' if isinstance(panorama, str) else f'{panorama.name}: '
+                skipped.append(f'{name}{error}')
+        record_path(portion, out).write_text(json.dumps(
+            {**networks.hashes, 'inputs': portion.digest(), 'images': labelled,
+             'skipped': skipped}, indent=1) + '\n')
+
+    return write_shard(out / f'{portion.name}.tar', samples(), {})
+
+
+def record_path(portion: Portion, out: Path) -> Path:
+    """Return the file that says how a shard was made."""
+    return out / f'{portion.name}.json'
+
+
+def is_finished(portion: Portion, out: Path, hashes: dict[str, str]) -> bool:
+    """
+    Return whether the shard of a portion is there.
+
+    :raises LabelError: if it was made by another network or from other images
+    """
+    shard = out / f'{portion.name}.tar'
+    if not shard.exists():
+        return False
+    try:
+        record = json.loads(record_path(portion, out).read_text())
+    except (OSError, ValueError) as error:
+        raise LabelError(f'{shard} has no readable {shard.stem}.json; delete it') from error
+    wanted = {**hashes, 'inputs': portion.digest()}
+    for name in ('labeler', 'quality', 'inputs'):
+        if record.get(name) != wanted.get(name):
+            raise LabelError(f'{shard} was made with other {name} ({record.get(name)}, not '
+                             f'{wanted.get(name)}); delete it or choose another --out')
+    return True
+
+
+def run(args: argparse.Namespace) -> int:
+    """Label this process's share, wait for the others, report."""
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_SHARD)
+    prepare_arithmetic()
+    networks = load_networks(args, state.device)
+    portions = find_portions(args.data, args.per_shard)
+    args.out.mkdir(parents=True, exist_ok=True)
+    todo = [p for p in portions if not is_finished(p, args.out, networks.hashes)]
+    state.wait_for_everyone()       # everybody has looked before anybody writes
+    mine = todo[state.process_index::state.num_processes]
+    if state.is_main_process and len(todo) < len(portions):
+        print(f'{len(portions) - len(todo)} finished shards are kept')
+    start, cpu = time.perf_counter(), time.process_time()
+    with tqdm(unit='image', disable=None if state.is_main_process else True) as bar:
+        done = sum(label_portion(portion, networks, args.out, bar) for portion in mine)
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    if mine:
+        print(f'process {state.process_index}: {len(mine)} shards, {done} images in {wall:.1f} s '
+              f'({cpu:.1f} s of CPU time)', flush=True)
+    state.wait_for_everyone()
+    return report(portions, args.out) if state.is_main_process else 0
+
+
+def prepare_arithmetic() -> None:
+    """Make every run round alike."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def report(portions: list[Portion], out: Path) -> int:
+    """
+    Print how many images are labelled and which were skipped, also by earlier runs.
+
+    :raises LabelError: if no image of a source could be labelled
+    """
+    records = {p: json.loads(record_path(p, out).read_text()) for p in portions}
+    skipped = [text for record in records.values() for text in record['skipped']]
+    images = sum(record['images'] for record in records.values())
+    print(f'{images} labels in {len(portions)} shards under {out}; {len(skipped)} skipped')
+    for text in skipped[:NAMES_SHOWN]:
+        print(f'skipped: {text}', file=sys.stderr)
+    if len(skipped) > NAMES_SHOWN:
+        print(f'... and {len(skipped) - NAMES_SHOWN} more, named in {out}/*.json', file=sys.stderr)
+    if not images:
+        raise LabelError(f'no image under {portions[0].source} could be labelled')
+    return 0
+
+
+def main(argv=None) -> int:
+    try:
+        return run(parse_args(argv))
+    except DaRosError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -11,7 +11,7 @@ from typing import Any
 from da_ros.backends.base import BackendAbsent, BackendError
 
 MODULES = {
-    'tensorrt': ('tensorrt',),
+    'tensorrt': ('tensorrt', 'tensorrt_bindings'),
     'tensorrt_rtx': ('tensorrt_rtx', 'tensorrt_rtx_bindings'),
 }
 INSTALL = {

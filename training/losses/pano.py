@@ -1,5 +1,5 @@
 """
-Training losses on log range, one function each.
+Our own losses on log range, one function each.
 
 `pred` and `target` are log metres (B, H, W); `weight` (B, H, W) >= 0 is the solid angle where the
 target may be used and 0 elsewhere. Every mean is a weighted mean per image, averaged over images
@@ -12,19 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-EPS = 1e-8
-
-
-def weighted_mean(value: Tensor, weight: Tensor) -> Tensor:
-    """Return (B,) the mean of value (B, ...) under weights of the same shape; 0 without weight."""
-    value, weight = value.flatten(1), weight.flatten(1)
-    return (value * weight).sum(1) / weight.sum(1).clamp(min=EPS)
-
-
-def image_mean(per_image: Tensor, weight: Tensor) -> Tensor:
-    """Return the mean of (B,) over the images that have any weight."""
-    used = (weight.flatten(1).sum(1) > 0).to(per_image.dtype)
-    return (per_image * used).sum() / used.sum().clamp(min=1)
+from training.losses.means import image_mean, weighted_mean
 
 
 def log_l1(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -11,15 +11,16 @@ cv2 = pytest.importorskip('cv2')
 
 from training import simulate  # noqa: E402
 from training.data.shards import read_shard  # noqa: E402
-from training.simulator.furniture import box_uv, NEAR  # noqa: E402
 from training.simulator.generate import MixConfig, Simulator  # noqa: E402
+from training.simulator.library import box_uv  # noqa: E402
 from training.simulator.marks import add_stripe_textures, LIFT_M, scatter_marks  # noqa: E402
+from training.simulator.near import is_clear, NEAR, reach_of  # noqa: E402
 from training.simulator.render import render, sky_radiance  # noqa: E402
 from training.simulator.rooms import divide  # noqa: E402
 from training.simulator.scene import Light, Material, Scene, Sky  # noqa: E402
 from training.simulator.shapes import box, cylinder, ellipsoid, moved, quad  # noqa: E402
 from training.simulator.textures import SimulatorError, TextureStore  # noqa: E402
-from training.simulator.views import _clear, _reach, random_camera, ViewConfig  # noqa: E402
+from training.simulator.views import random_camera, ViewConfig  # noqa: E402
 
 SIZE = (32, 64)
 
@@ -135,7 +136,8 @@ def test_rooms_tile_the_floor_plan():
         assert all(min(x1 - x0, y1 - y0) >= 2 - 1e-9 for x0, y0, x1, y1 in rooms)
 
 
-@pytest.mark.parametrize('maker', sorted(set(NEAR), key=lambda m: m.__name__))
+@pytest.mark.parametrize('maker', sorted(
+    {m for _, makers in NEAR for m in makers}, key=lambda m: m.__name__))
 def test_things_stand_on_the_floor_within_their_footprint(maker):
     for seed in range(4):
         thing = maker(np.random.default_rng(seed), TextureStore())
@@ -146,11 +148,11 @@ def test_things_stand_on_the_floor_within_their_footprint(maker):
 
 
 def test_footprint_test_keeps_cameras_out_of_things():
-    assert not _clear((2.0, 1.0), 0.9, 0.0, 0.0)
-    assert _clear((2.0, 1.0), 0.0, 0.9, 0.0)
-    assert not _clear((2.0, 1.0), 0.0, 0.9, np.pi / 2)
-    assert _reach((2.0, 1.0), 0.0) == pytest.approx(1.0)
-    assert _reach((2.0, 1.0), np.pi / 2) == pytest.approx(0.5)
+    assert not is_clear((2.0, 1.0), 0.9, 0.0, 0.0)
+    assert is_clear((2.0, 1.0), 0.0, 0.9, 0.0)
+    assert not is_clear((2.0, 1.0), 0.0, 0.9, np.pi / 2)
+    assert reach_of((2.0, 1.0), 0.0) == pytest.approx(1.0)
+    assert reach_of((2.0, 1.0), np.pi / 2) == pytest.approx(0.5)
 
 
 def test_texture_coordinates_are_metres():

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from training.sample import Sample
-from training.simulator.furniture import ObjectLibrary
 from training.simulator.halls import make_hall
+from training.simulator.library import ObjectLibrary
 from training.simulator.marks import add_stripe_textures
 from training.simulator.rooms import make_home
 from training.simulator.scene import Scene

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.simulator.furniture import column, DEPOT, ObjectLibrary, OFFICE, rack, shelf
+from training.simulator.bulky import gondola
+from training.simulator.furniture import column, rack, shelf
+from training.simulator.library import ObjectLibrary
 from training.simulator.materials import random_colour, random_material
+from training.simulator.near import DEPOT, SHOP
 from training.simulator.rooms import (
     add_lamps,
     add_pictures,
@@ -46,8 +49,9 @@ def make_hall(rng, scene: Scene, library: ObjectLibrary) -> None:
     if scene.kind == 'garage':
         _vehicles(rng, scene, room, library)
     else:
-        _rows(rng, scene, room, rack if scene.kind == 'warehouse' else shelf)
-    makers = DEPOT if scene.kind == 'warehouse' else OFFICE
+        _rows(rng, scene, room, rack if scene.kind == 'warehouse'
+              else (gondola, shelf)[rng.integers(2)])
+    makers = SHOP if scene.kind == 'shop' else DEPOT
     names = library.names(0.3, 4.0, 'gz_')
     furnish(rng, scene, room, walls, makers, library, rng.uniform(0.01, 0.12), names)
     _floor_marks(rng, scene, room)

@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from training.simulator.furniture import HOME, ObjectLibrary, OFFICE
+from training.simulator.library import ObjectLibrary
 from training.simulator.materials import random_colour, random_material
+from training.simulator.near import HOME, OFFICE, WARD
 from training.simulator.scene import Light, Material, Scene
 from training.simulator.shapes import box, moved, quad
 
@@ -247,7 +248,8 @@ def make_home(rng, scene: Scene, library: ObjectLibrary) -> None:
               for p in ('wall', 'floor', 'ceiling')}
     skirting = scene.material(random_material(rng, scene.store, 'furniture'))
     names = library.names(0.3, 3.0, 'aws_residential') + library.names(0.3, 2.7, 'gz_')[:6]
-    density = rng.uniform(0.15, 0.75) * (0.4 if style == 'corridor' else 1)
+    makers = {'home': HOME, 'office': OFFICE, 'corridor': (OFFICE, WARD)[rng.integers(2)]}[style]
+    density = rng.uniform(0.15, 0.85) * (0.4 if style == 'corridor' else 1)
     for rect, room, sides in zip(rects, rooms, walls):
         own = {p: scene.material(random_material(rng, scene.store, p))
                if rng.uniform() < 0.4 else shared[p] for p in shared}
@@ -262,7 +264,6 @@ def make_home(rng, scene: Scene, library: ObjectLibrary) -> None:
                 add_windows(rng, scene, wall, height)
             else:
                 add_pictures(rng, scene, wall, height)
-        makers = HOME if style == 'home' else OFFICE
         furnish(rng, scene, room, sides, makers, library, density, names)
     scene.regions = rooms
     scene.ambient = float(rng.uniform(0.15, 0.5))

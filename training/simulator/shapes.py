@@ -7,6 +7,8 @@ centred in x and y unless said otherwise, and (M, 3, 2) float32 in metres along 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 Shape = tuple[np.ndarray, np.ndarray]
@@ -86,3 +88,35 @@ def moved(shape: Shape, x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: flo
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32)
     corners = (shape[0] * np.asarray(scale, np.float32)) @ turn.T
     return corners + np.array([x, y, z], np.float32), shape[1]
+
+
+def turned(shape: Shape, rotation) -> Shape:
+    """Return the shape turned about the origin by a (3, 3) rotation matrix."""
+    return shape[0] @ np.asarray(rotation, np.float32).T, shape[1]
+
+
+def rod(start, end, radius: float, end_radius: float | None = None, sides: int = 7) -> Shape:
+    """Return a closed, tapered rod between two points [m]."""
+    start, end = np.asarray(start, float), np.asarray(end, float)
+    length = float(np.linalg.norm(end - start))
+    along = (end - start) / max(length, 1e-6)
+    helper = np.array([1.0, 0, 0]) if abs(along[0]) < 0.7 else np.array([0, 1.0, 0])
+    side = np.cross(along, helper)
+    side /= np.linalg.norm(side)
+    last = radius if end_radius is None else end_radius
+    shape = lathe([0, radius, last, 0], [0, 0, length, length], sides)
+    shape = turned(shape, np.stack([side, np.cross(along, side), along], axis=1))
+    return moved(shape, *start)
+
+
+def tube(points, radius: float, sides: int = 5) -> Shape:
+    """Return rods from point to point: a bent pipe or a cable."""
+    return merge(*(rod(a, b, radius, sides=sides) for a, b in pairwise(points)))
+
+
+def ring(radius: float, thickness: float, sides: int = 18) -> Shape:
+    """Return an upright ring about the y axis, standing on z = 0."""
+    angle = np.linspace(0, 2 * np.pi, sides + 1)
+    zero = np.zeros_like(angle)
+    points = np.stack([radius * np.cos(angle), zero, radius * np.sin(angle) + radius], -1)
+    return tube(points, thickness, 5)

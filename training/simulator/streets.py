@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.simulator.furniture import ObjectLibrary, person, pole, YARD
+from training.simulator.library import ObjectLibrary
 from training.simulator.materials import random_material
+from training.simulator.near import PAVEMENT, YARD
 from training.simulator.scene import Material, Scene, Sky
 from training.simulator.shapes import box, cylinder, ellipsoid, grid, lathe, moved, quad
 
@@ -132,10 +133,9 @@ def _roadside(rng, scene: Scene, library: ObjectLibrary, sign, y, side, length) 
             library.thing(rng, str(rng.choice(names))).place(scene, x, at, rng.uniform(-3, 3))
         elif kind < 0.6:
             tree(rng, scene, x, at)
-        elif kind < 0.8:
-            pole(rng, scene.store).place(scene, x, at, 0.0)
         else:
-            person(rng, scene.store).place(scene, x, at, rng.uniform(-3, 3))
+            maker = PAVEMENT[rng.integers(len(PAVEMENT))]
+            maker(rng, scene.store).place(scene, x, at, rng.uniform(-3, 3))
 
 
 def tree(rng, scene: Scene, x: float, y: float, z: float = 0.0) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from da_ros.sphere import erp_rays, rotation_from_rpy
-from training.simulator.furniture import NEAR, ObjectLibrary
+from training.simulator.library import ObjectLibrary
 from training.simulator.marks import scatter_marks
+from training.simulator.near import scatter_near
 from training.simulator.render import render
 from training.simulator.scene import Light, Scene
 
@@ -24,7 +25,7 @@ class ViewConfig:
     max_height_m: float = 2.0
     tilted: float = 0.25            # share of views that are not quite level
     tilt_rad: float = 0.02          # standard deviation of roll and pitch of those
-    near_things: float = 2.2        # mean number of near obstacles per camera
+    near_things: float = 2.6        # mean number of near obstacles per camera
     marked: float = 0.45            # share of cameras with paint or rugs on the floor around
 
 
@@ -57,36 +58,6 @@ def random_camera(rng, scene: Scene, config: ViewConfig, tries: int = 40):
             continue                    # under a raised lawn or inside a building
         return position, height
     return None
-
-
-def scatter_near(rng, scene: Scene, cameras, library: ObjectLibrary, mean: float) -> None:
-    """Stand large and thin obstacles 0.3 to 3 m from each camera, never around one."""
-    names = library.names(0.3, 2.6)
-    for position, _ in cameras:
-        for _ in range(int(rng.poisson(mean * rng.choice([0, 1, 2], p=[0.25, 0.5, 0.25])))):
-            thing = (library.thing(rng, str(rng.choice(names))) if names and rng.uniform() < 0.2
-                     else NEAR[rng.integers(len(NEAR))](rng, scene.store))
-            gap = float(np.exp(rng.uniform(np.log(0.3), np.log(3.0))))
-            angle, yaw = rng.uniform(-np.pi, np.pi, 2)
-            if rng.uniform() < 0.5:
-                yaw = angle + np.pi     # faces the camera
-            reach = _reach(thing.size, angle - yaw)
-            x = position[0] + np.cos(angle) * (gap + reach)
-            y = position[1] + np.sin(angle) * (gap + reach)
-            if all(_clear(thing.size, p[0] - x, p[1] - y, yaw) for p, _ in cameras):
-                thing.place(scene, x, y, yaw)
-
-
-def _reach(size, angle: float) -> float:
-    """Return the half width of a rectangle along a direction in its own frame."""
-    cos, sin = abs(np.cos(angle)), abs(np.sin(angle))
-    return min(size[0] / 2 / max(cos, 1e-6), size[1] / 2 / max(sin, 1e-6))
-
-
-def _clear(size, dx: float, dy: float, yaw: float) -> bool:
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    x, y = abs(cos * dx + sin * dy), abs(-sin * dx + cos * dy)
-    return np.hypot(max(x - size[0] / 2, 0), max(y - size[1] / 2, 0)) > MIN_CLEARANCE_M + 0.1
 
 
 def take_pictures(rng, scene: Scene, library: ObjectLibrary, count: int, config: ViewConfig):

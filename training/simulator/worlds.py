@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.simulator.furniture import box_uv, load_glb
+from training.simulator.library import box_uv, load_glb
 from training.simulator.materials import random_colour, random_material
 from training.simulator.scene import Light, Material, Scene
 from training.simulator.shapes import moved

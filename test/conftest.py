@@ -1,8 +1,10 @@
 """Tiny bundles with real ONNX graphs whose outputs a test can paint pixel by pixel."""
 
+from importlib import import_module
 import os
 from pathlib import Path
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -167,3 +169,19 @@ def fake_gpu(monkeypatch):
     from fake_gpu import replaced_driver
     with replaced_driver(monkeypatch) as driver:
         yield driver
+
+
+@pytest.fixture
+def stand_in_tensorrt(fake_gpu, monkeypatch, tmp_path):
+    """Return the stand-in for TensorRT and its RTX, on the fake GPU, with an empty cache."""
+    from da_ros.engines.library import load_library
+    monkeypatch.syspath_prepend(str(Path(__file__).with_name('stand_in')))
+    monkeypatch.setenv('DA_ROS_ENGINE_CACHE', str(tmp_path / 'engines'))
+    monkeypatch.delenv('STAND_IN_LIES', raising=False)
+    for name in ('tensorrt', 'tensorrt_rtx'):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    load_library.cache_clear()
+    yield import_module('tensorrt')
+    load_library.cache_clear()
+    for name in ('tensorrt', 'tensorrt_rtx'):
+        sys.modules.pop(name, None)

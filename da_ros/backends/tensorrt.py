@@ -1,11 +1,31 @@
-"""TensorRT and TensorRT-RTX on an NVIDIA GPU, one code path for 10.0 to 11.x."""
+"""
+TensorRT and TensorRT-RTX on an NVIDIA GPU, one code path for TensorRT 10.0 to 11.x (8.6: untried).
+
+The engines come from the cache (`da_ros.engines`). The main engine and the selected range-mask
+head share their device buffers by name, so features never leave the GPU; each selection is
+recorded once as a CUDA graph [copy in, run, copy out] and replayed from then on.
+"""
 
 from __future__ import annotations
 
-from da_ros.backends.base import Backend
-from da_ros.backends.cuda import identify
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da_ros.backends.base import Arrays, Backend, BackendAbsent, BackendError, EngineMissing
+from da_ros.backends.cuda import Cuda, identify
 from da_ros.bundle import Bundle
-from da_ros.engines.library import load_library
+from da_ros.engines.cache import EngineCache
+from da_ros.engines.engine import Engine, PlanRefused, Tensor
+from da_ros.engines.jobs import EngineJob, jobs_for
+from da_ros.engines.library import INSTALL, Library, load_library, MODULES, version_warning
+
+RESULTS = ('range_m', 'range_mask_probability')
+NO_HEAD = 0.0
 
 
 class TensorRtBackend(Backend):
@@ -18,13 +38,157 @@ class TensorRtBackend(Backend):
         """
         Load the engines of a bundle from the cache.
 
+        :param variant: precision of the graphs to use
+        :param threads: of no meaning here
         :raises BackendAbsent: library not installed, or no CUDA device
         :raises EngineMissing: if engines must be built first
-        :raises BackendError: if a plan cannot be built, or has failed its self-check
+        :raises BackendError: if one could not be built before, failed its self-check, or does not
+            fit the others
         """
-        identify()
-        load_library(self.name)
-        raise NotImplementedError
+        self.variant = variant
+        if not any(map(find_spec, MODULES[self.name])):
+            raise BackendAbsent(f'backend {self.name} is not installed; {INSTALL[self.name]}')
+        identify()                                # before a large library is imported
+        library = load_library(self.name)
+        self.warning = version_warning(library.version) if self.name == 'tensorrt' else ''
+        self.jobs: list[EngineJob] = jobs_for(bundle, self.name, variant)
+        self.graph_refusal = ''                   # why a selection runs without a CUDA graph
+        self._cancelled = False
+        plans = self._plans(EngineCache())
+        self._cuda = Cuda()
+        try:
+            self._engines = self._load(library, plans)
+            self._connect(list(bundle.graphs(variant).range_masks))
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], range_mask_m: float = 0.0) -> Arrays:
+        """
+        Run the main engine and the selected head; see `Backend.run`.
+
+        :raises BackendError: wrong input, a fault of the GPU, refused by the library, cancelled
+        """
+        self._check_usable()
+        self._cuda.activate()
+        for name, staged in self._inputs.items():
+            np.copyto(staged, self._checked(name, staged, feeds), casting='no')
+        selection = range_mask_m if range_mask_m in self._heads else NO_HEAD
+        self._run(selection)
+        self._check_usable()
+        return {name: array.copy() for name, array in self._results[selection].items()}
+
+    def cancel(self) -> None:
+        """Refuse the result of a run in progress, which ends by itself, and later runs."""
+        self._cancelled = True
+
+    def close(self) -> None:
+        """Free all memory of host and GPU; may be repeated."""
+        self._cancelled = True
+        self._inputs: Arrays = {}
+        self._results: dict[float, Arrays] = {}
+        self._cuda.close()
+
+    def _plans(self, cache: EngineCache) -> list[bytes]:
+        plans = [cache.load(job) for job in self.jobs]
+        missing = [job for job, plan in zip(self.jobs, plans) if plan is None]
+        if missing:
+            raise EngineMissing(self._missing_text(missing), missing)
+        return [plan for plan in plans if plan is not None]
+
+    def _load(self, library: Library, plans: list[bytes]) -> list[Engine]:
+        engines = []
+        for job, plan in zip(self.jobs, plans):
+            try:
+                engine = Engine(library, plan, job.name)
+            except PlanRefused as error:
+                EngineCache().refuse(job, str(error))
+                raise EngineMissing(f'{error}; {self._missing_text([job])}', [job]) from error
+            self._cuda.on_close(engine.release)
+            engines.append(engine)
+        return engines
+
+    def _missing_text(self, jobs: list[EngineJob]) -> str:
+        names = ', '.join(job.name for job in jobs)
+        return f'{self.name} {self.variant}: the engine of {names} must be built'
+
+    def _connect(self, heads: list[float]) -> None:
+        """Give equal names equal device memory and stage what crosses to the host."""
+        main = self._engines[0]
+        self._heads = dict(zip(heads, self._engines[1:]))
+        self._address: dict[str, int] = {}
+        known: dict[str, Tensor] = {}
+        for engine in self._engines:
+            for tensor in engine.tensors:
+                self._check_fits(engine, tensor, known.get(tensor.name), engine is main)
+                if tensor.name not in known:
+                    known[tensor.name] = tensor
+                    self._address[tensor.name] = self._cuda.allocate(tensor.size_bytes)
+                engine.bind(tensor.name, self._address[tensor.name])
+        staged = {tensor.name: self._cuda.pinned(tensor.shape, tensor.dtype)
+                  for tensor in known.values()
+                  if tensor.name in RESULTS or (tensor.is_input and tensor in main.tensors)}
+        self._inputs = {t.name: staged[t.name] for t in main.tensors if t.is_input}
+        of_main = {t.name: staged[t.name] for t in main.tensors if t.name in RESULTS}
+        self._results = {NO_HEAD: of_main} | {
+            threshold: of_main | {t.name: staged[t.name] for t in head.tensors
+                                  if t.name in RESULTS}
+            for threshold, head in self._heads.items()}
+        self._graphs: dict[float, Any] = {}
+
+    def _check_fits(self, engine: Engine, tensor: Tensor, known: Tensor | None,
+                    is_main: bool) -> None:
+        if known is None and tensor.is_input and not is_main:
+            raise BackendError(f'{self.name}: {engine.name} wants {tensor.name}, which the main '
+                               'engine does not give; re-export the bundle')
+        if known and (known.shape, known.dtype) != (tensor.shape, tensor.dtype):
+            raise BackendError(
+                f'{self.name}: {tensor.name} is {known.shape} {known.dtype} in one engine and '
+                f'{tensor.shape} {tensor.dtype} in {engine.name}; re-export the bundle')
+
+    def _run(self, selection: float) -> None:
+        graph = self._graphs.get(selection)
+        if graph is not None:
+            self._cuda.launch(graph)
+        else:
+            self._enqueue(selection)
+        self._cuda.synchronize()
+        if selection not in self._graphs:         # the library has warmed up: record
+            self._graphs[selection] = self._capture(selection)
+
+    def _enqueue(self, selection: float) -> None:
+        for name, staged in self._inputs.items():
+            self._cuda.upload(self._address[name], staged)
+        self._engines[0].enqueue(self._cuda.stream)
+        if selection in self._heads:
+            self._heads[selection].enqueue(self._cuda.stream)
+        for name, staged in self._results[selection].items():
+            self._cuda.download(staged, self._address[name])
+
+    def _capture(self, selection: float) -> Any:
+        try:
+            return self._cuda.capture(lambda: self._enqueue(selection))
+        except BackendError as error:
+            self.graph_refusal = str(error)
+            return None
+
+    def _checked(self, name: str, staged: NDArray[Any],
+                 feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        array = feeds.get(name)
+        if array is None or array.shape != staged.shape or array.dtype != staged.dtype:
+            found = 'nothing' if array is None else f'{array.shape} {array.dtype}'
+            raise BackendError(f'{self.name}: input {name} must be {staged.shape} {staged.dtype}, '
+                               f'got {found}')
+        return array
+
+    def _check_usable(self) -> None:
+        if self._cancelled:
+            raise BackendError(f'{self.name} failed: cancelled')
+
+    def __del__(self) -> None:
+        """Free the GPU when a backend that was not taken is dropped."""
+        with suppress(AttributeError):            # of a constructor that raised early
+            self.close()
 
 
 class TensorRtRtxBackend(TensorRtBackend):

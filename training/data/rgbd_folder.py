@@ -1,0 +1,35 @@
+"""
+Your own perspective RGB-D: `NAME.jpg` or `NAME.png` beside `NAME_depth_mm.png`.
+
+The depth is uint16 millimetres along the optical axis (REP 118), 0 = unknown; one horizontal
+field of view for all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.curation.placement import pinhole_from_field, range_from_depth
+from training.data.files import clean_range, DataError, pairs_of, read_counts, Views
+
+SUFFIX = '_depth_mm.png'
+
+
+def samples(root, field_deg: float | None = None) -> Views:
+    """
+    Return the views of one folder.
+
+    :raises DataError: without a field of view
+    """
+    if field_deg is None or not 0 < field_deg < 180:
+        raise DataError('a folder of RGB-D needs field_deg, the horizontal field of view')
+    pairs = pairs_of(root, '*.*', lambda image: image.with_name(image.stem + SUFFIX))
+    pairs = [pair for pair in pairs if pair.depth.is_file()]
+    if not pairs:
+        raise DataError(f'{root} holds no NAME.jpg or .png beside NAME{SUFFIX}')
+
+    def decode(pair, size_hw):
+        counts = read_counts(pair.depth)
+        camera = pinhole_from_field(*size_hw, np.radians(field_deg))
+        return range_from_depth(clean_range(counts / 1000, counts == 0), camera), camera
+    return Views('rgbd_folder', pairs, decode)

@@ -185,3 +185,17 @@ def stand_in_tensorrt(fake_gpu, monkeypatch, tmp_path):
     load_library.cache_clear()
     for name in ('tensorrt', 'tensorrt_rtx'):
         sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return the folder of a file system of 64 KiB; needs root."""
+    import subprocess
+    folder = tmp_path / 'disk'
+    folder.mkdir(mode=0o700)
+    command = ['mount', '-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f'cannot mount a small file system: {done.stderr.strip()}')
+    yield folder
+    subprocess.run(['umount', str(folder)], check=True)

@@ -144,3 +144,13 @@ def test_a_corrupt_member_is_named(tmp_path, suffix, payload, message):
 def test_contact_sheet_shows_every_sample():
     sheet = contact_sheet(make_samples(5), columns=2, width=64)
     assert sheet.shape == (3 * 64, 2 * 64, 3)
+
+
+def test_corrupt_shard_is_left_out_and_named(tmp_path):
+    write_shard(tmp_path / '00001.tar', make_samples(1), {})
+    (tmp_path / '00000.tar').write_bytes(b'no tar' * 200)
+    data = ShardSet([tmp_path])
+    assert len(data) == 1 and len(data.corrupt) == 1 and '00000.tar' in data.corrupt[0]
+    (tmp_path / '00001.tar').unlink()
+    with pytest.raises(ShardError, match='00000.tar cannot be read'):
+        ShardSet([tmp_path])

@@ -150,21 +150,26 @@ class ShardSet:
         self._shards: set[Path] = set()
         self._index: list[tuple[Path, str, dict[str, tuple[int, int]]]] = []
         self._listed: dict[Path, int] = {}
+        self.corrupt: list[str] = []        # shards that were left out, one message each
         for path in (f for f in self._folders if f.suffix == '.txt'):
             listed = _listed(path)
             self._index += listed
             self._listed[path] = len(listed)
         self.refresh()
         if not self._index:
-            raise ShardError(f'no *.tar with samples under {", ".join(map(str, self._folders))}')
+            raise ShardError('; '.join(self.corrupt) or 'no *.tar with samples under '
+                             f'{", ".join(map(str, self._folders))}')
 
     def refresh(self) -> int:
-        """Index new shards and return how many samples there are."""
+        """Index new shards and return how many samples there are; a corrupt one is left out."""
         for folder in self._folders:
             for path in [folder] if folder.suffix == '.tar' else sorted(folder.glob('*.tar')):
                 if path not in self._shards:
                     self._shards.add(path)
-                    self._index += _locate(path)
+                    try:
+                        self._index += _locate(path)
+                    except ShardError as error:
+                        self.corrupt.append(str(error))
         return len(self._index)
 
     def __len__(self) -> int:

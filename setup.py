@@ -11,6 +11,7 @@ COMMANDS = {
     'pano_depth': 'da_ros.node:main',
     'da_ros_infer': 'da_ros.commands.infer:main',
     'da_ros_replay': 'da_ros.commands.replay:main',
+    'da_ros_engine': 'da_ros.commands.engine:main',
     'da_ros_evaluate_bag': 'training.evaluate_bag:main',
 }
 SHARE = f'share/{NAME}'
@@ -47,6 +48,9 @@ setup(
         'ros': ['ros-rclpy[fastrtps]>=7.1.6', 'ros-sensor-msgs>=5.3.6', 'ros-std-srvs>=5.3.6',
                 'ros-diagnostic-msgs>=5.3.6'],
         'openvino': ['openvino>=2024.4'],
+        # The wheels themselves: the package `tensorrt-rtx` is a source stub. onnxruntime-gpu is
+        # no extra, because it holds the same module as onnxruntime (docs/jetson.md).
+        'tensorrt-rtx': ['tensorrt_rtx_cu13_libs>=1.7', 'tensorrt_rtx_cu13_bindings>=1.7'],
         'bags': ['rosbags>=0.10', 'matplotlib>=3.6'],
         'training': ['torch>=2.6', 'open3d>=0.18', 'onnx>=1.17', 'onnxscript>=0.3',
                      'safetensors>=0.4', 'tensorboard>=2.15', 'trimesh>=4',

@@ -68,7 +68,7 @@ class RangeEstimator:
         self.scale = ScaleConfig()        # of a scale_invariant bundle; `none` keeps its units
         self.rule = rule or RangeRule()
         self.refused: list[str] = []      # why runtimes earlier in the order were not taken
-        self.absent: list[str] = []       # and those that this machine does not have
+        self.absent: dict[str, str] = {}  # and those that this machine does not have
         self._threads = threads
         self._attempts = [(name, variant) for name in
                           (BACKENDS if backend == 'auto' else [backend])
@@ -84,20 +84,25 @@ class RangeEstimator:
             try:
                 return self._open(attempt)
             except BackendAbsent as error:
-                self.absent.append(str(error))
+                self.absent[attempt[0]] = str(error)
                 self._attempts = [other for other in self._attempts if other[0] != attempt[0]]
             except (BackendError, BundleError) as error:
                 if self._backend is None and isinstance(error, (EngineMissing, BundleError)):
                     raise
                 self.refused.append(str(error))
-        reasons = '; '.join(self.refused + self.absent)
+        reasons = '; '.join([*self.refused, *self.absent.values()])
         raise BackendError(f'no inference runtime works: {reasons}')
 
     def _open(self, attempt: Attempt) -> tuple[Backend, gate.GateReport]:
         if attempt in self._given_up:
             raise BackendError(self._given_up[attempt])
-        backend = open_backend(*attempt[:1], self.bundle, attempt[1], self._threads)
-        return backend, gate.prove(backend, self.bundle)
+        name, variant = attempt
+        backend = open_backend(name, self.bundle, variant, self._threads)
+        try:
+            return backend, gate.prove(backend, self.bundle)
+        except (BackendError, BundleError):
+            backend.close()
+            raise
 
     def fall_back(self) -> None:
         """
@@ -108,13 +113,22 @@ class RangeEstimator:
         :raises BackendError: if none is left; the failed one stays in place
         """
         self._bad_frames = 0
+        failed = self._backend
         self._backend, self.report = self._open_next()
+        if failed is not None:
+            failed.close()
 
     @property
     def backend(self) -> str:
         """Name and arithmetic of the runtime in use, for logs and diagnostics."""
         assert self._backend is not None
         return f'{self._backend.name} {self._backend.variant}'
+
+    @property
+    def warning(self) -> str:
+        """What the user must know of the runtime's version, mostly ''."""
+        assert self._backend is not None
+        return self._backend.warning
 
     @property
     def rule(self) -> RangeRule:
@@ -189,6 +203,11 @@ class RangeEstimator:
         """Make a prediction in another thread fail soon; for shutdown only."""
         if self._backend is not None:
             self._backend.cancel()
+
+    def close(self) -> None:
+        """Free what the runtime holds; no prediction afterwards."""
+        if self._backend is not None:
+            self._backend.close()
 
     def _check_finite(self, range_m: NDArray[np.float32],
                       probability: NDArray[np.float32] | None) -> None:

@@ -64,22 +64,21 @@ class GateReport:
                 and self.repeat_error <= REPEAT_ERROR)
 
 
-def prove(backend: Backend, bundle: Bundle) -> GateReport:
+def prove(backend: Backend, bundle: Bundle, runs: int = 0) -> GateReport:
     """
     Check a runtime as often as its kind demands, and keep the verdict with its engines.
 
-    Once on a CPU, three times on an accelerator, twenty times for an engine that has not passed
-    since it was built.
-
+    :param runs: 0 = once on a CPU, three times on an accelerator, twenty times for an engine that
+        has not passed since it was built
     :raises BackendError: naming the figure that is out of its limit
     :raises BundleError: if the bundle has no self-check or an unreadable one
     """
     if not backend.jobs:
-        return check(backend, bundle, RUNS_AFTER_LOAD if backend.on_device else 1)
+        return check(backend, bundle, runs or (RUNS_AFTER_LOAD if backend.on_device else 1))
     from da_ros.engines.cache import CacheError, EngineCache
     cache = EngineCache()
-    fresh = not all(map(cache.is_proven, backend.jobs))
-    runs = RUNS_AFTER_BUILD if fresh else RUNS_AFTER_LOAD
+    proven = all(map(cache.is_proven, backend.jobs))
+    runs = runs or (RUNS_AFTER_LOAD if proven else RUNS_AFTER_BUILD)
 
     def record(passed: bool, text: str) -> None:
         try:
@@ -93,8 +92,7 @@ def prove(backend: Backend, bundle: Bundle) -> GateReport:
     except GateError as error:   # not for a run that failed or was cancelled
         record(False, str(error))
         raise
-    if fresh:
-        record(True, str(report))
+    record(True, str(report))
     return report
 
 

@@ -20,12 +20,14 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from da_ros import parameters
-from da_ros.backends.base import BackendError
+from da_ros.backends.base import BackendError, EngineMissing
+from da_ros.building import Building
 from da_ros.config import Config, ConfigError
 from da_ros.conversions import stamp_ns
 from da_ros.diagnostics import diagnostic_msg, Statistics
 from da_ros.errors import DaRosError
 from da_ros.estimator import RangeEstimator
+from da_ros.frame_worker import FrameWorker
 from da_ros.outputs import check_depth_encoding, Outputs
 from da_ros.pixels import image_from_compressed_msg, image_from_msg
 from da_ros.range_map import RangeMap, seam_ratio
@@ -58,8 +60,9 @@ class PanoDepthNode(LifecycleNode):
         self._config, self._startup_errors = parameters.declare(self)
         self._estimator: RangeEstimator | None = None
         self._outputs: Outputs | None = None
-        self._worker: _Worker | None = None
+        self._worker: FrameWorker | None = None
         self._subscription = None
+        self._building = Building()
         self._failure = ''
         self._statistics = Statistics()
         self._last_map: RangeMap | None = None
@@ -78,6 +81,9 @@ class PanoDepthNode(LifecycleNode):
 
     def _on_autostart(self) -> None:
         self._autostart.cancel()
+        self._start_up()
+
+    def _start_up(self) -> None:
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS and self.context.ok():
             self.trigger_activate()
 
@@ -89,15 +95,20 @@ class PanoDepthNode(LifecycleNode):
                 raise ConfigError('; '.join(self._startup_errors.values()))
             self._estimator = self._load(self._config)
             self._outputs = Outputs(self)
+        except EngineMissing as missing:
+            self.get_logger().info(f'cannot configure yet: {missing}; that may take minutes')
+            return TransitionCallbackReturn.FAILURE
         except Exception as error:       # rclpy would swallow it without a word
+            self._building.cancel()
             return self._refuse('configure', error)
+        self._building.cancel()          # of what is not wanted any more
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the camera and start the worker."""
         self._failure = ''
         self._statistics, self._seen_by_diagnostics = Statistics(), (0, 0, 0)
-        self._worker = _Worker(self._process)
+        self._worker = FrameWorker(self._process)
         try:
             self._subscription = self._subscribe()
         except Exception as error:
@@ -135,6 +146,7 @@ class PanoDepthNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unload the bundle."""
         self._unload()
+        self._building.forget()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -144,7 +156,8 @@ class PanoDepthNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> None:
-        """Stop the worker even in the middle of a frame."""
+        """Stop the worker even in the middle of a frame, and a build of engines."""
+        self._building.cancel()
         if self._worker is not None:
             self._worker.stopping = True          # before the frame in progress is cancelled
         if self._estimator is not None:
@@ -153,12 +166,16 @@ class PanoDepthNode(LifecycleNode):
 
     def _load(self, config: Config) -> RangeEstimator:
         chosen, erp = config.estimator, config.erp
-        estimator = RangeEstimator(
+        estimator = self._building.open(lambda given_up: RangeEstimator(
             chosen.model or None, chosen.backend, chosen.threads, config.rule,
-            (erp.elevation_min_deg, erp.elevation_max_deg))
+            (erp.elevation_min_deg, erp.elevation_max_deg), given_up))
         self._check_with(estimator, config)
         for reason in estimator.refused:
             self.get_logger().warning(f'backend not taken: {reason}')
+        if estimator.warning:
+            self.get_logger().warning(estimator.warning)
+        if estimator.absent:
+            self.get_logger().info(f'not on this machine: {", ".join(estimator.absent)}')
         self.get_logger().info(
             f'bundle {estimator.bundle.name!r} runs on {estimator.backend} '
             f'({estimator.report}), limit {estimator.limit_m:g} m')
@@ -181,6 +198,8 @@ class PanoDepthNode(LifecycleNode):
     def _unload(self) -> None:
         if self._outputs is not None:
             self._outputs.destroy()
+        if self._estimator is not None:
+            self._estimator.close()
         self._outputs = self._estimator = self._last_map = None
 
     # ---- parameters ----
@@ -195,6 +214,8 @@ class PanoDepthNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=str(error))
         for name in (*(parameter.name for parameter in changed), parameters.WHOLE_SET):
             self._startup_errors.pop(name, None)
+        if config.estimator != self._config.estimator:
+            self._building.forget()
         self._config = config
         return SetParametersResult(successful=True)
 
@@ -274,6 +295,10 @@ class PanoDepthNode(LifecycleNode):
     # ---- diagnostics ----
 
     def _on_diagnostics(self) -> None:
+        if ended := self._building.ended():
+            self.get_logger().warning(ended)
+            if self._config.input.autostart:
+                self._start_up()
         level, message = self._summary()
         values = self._statistics.values()
         estimator, last_map = self._estimator, self._last_map
@@ -281,6 +306,9 @@ class PanoDepthNode(LifecycleNode):
             values |= {'bundle': estimator.bundle.name, 'backend': estimator.backend,
                        'self-check': str(estimator.report),
                        'limit': f'{estimator.resolve(self._config.rule)[1]:g} m'}
+            values |= {name: text for name, text in (
+                ('backends refused', '; '.join(estimator.refused)),
+                ('backend warning', estimator.warning)) if text}
         if last_map is not None:
             depth_m, share = floor_below(last_map.range_m)
             known = f', camera_height_m {height:g}' if (
@@ -293,6 +321,8 @@ class PanoDepthNode(LifecycleNode):
             values))
 
     def _summary(self) -> tuple[str, str]:
+        if self._building.text:
+            return 'warn', self._building.text
         if self._failure:
             return 'error', self._failure
         if self._subscription is None or self._outputs is None or self._estimator is None:
@@ -314,41 +344,6 @@ class PanoDepthNode(LifecycleNode):
             return 'warn', (f'data is {age_s:.1f} s old when published; check the stamps of the '
                             'camera, the clock and stamp_offset_s')
         return 'ok', f'{statistics.rate_hz():.1f} Hz on {self._estimator.backend}'
-
-
-class _Worker:
-    """One thread and one slot: the newest frame waits there, an older one is pushed out."""
-
-    def __init__(self, process):
-        self._process = process
-        self._slot = None
-        self._news = threading.Condition()
-        self.stopping = False
-        self._thread = threading.Thread(target=self._run, name='pano_depth', daemon=True)
-        self._thread.start()
-
-    def submit(self, msg) -> bool:
-        """Hand over a frame; return True if that pushed out one that had not begun."""
-        with self._news:
-            pushed_out, self._slot = self._slot is not None, msg
-            self._news.notify()
-        return pushed_out
-
-    def stop(self) -> None:
-        """Finish the frame in progress and end."""
-        with self._news:
-            self.stopping, self._slot = True, None
-            self._news.notify()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            with self._news:
-                self._news.wait_for(lambda: self._slot is not None or self.stopping)
-                if self.stopping:
-                    return
-                msg, self._slot = self._slot, None
-            self._process(msg)
 
 
 def main(args: list[str] | None = None) -> None:

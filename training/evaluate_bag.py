@@ -38,6 +38,7 @@ from da_ros.bag import (
     panorama_of,
 )
 from da_ros.bundle import load_bundle
+from da_ros.commands.foreground import open_in_foreground
 from da_ros.config import RangeRule, ScaleConfig
 from da_ros.errors import DaRosError
 from da_ros.estimator import RangeEstimator
@@ -255,9 +256,11 @@ def _estimator(args: argparse.Namespace) -> RangeEstimator:
     """Return the node's estimator; a scale-invariant bundle without a scale keeps its units."""
     bundle = load_bundle(args.bundle or None)
     unitless = bundle.kind != 'metric' and args.scale_source == 'none'
-    estimator = RangeEstimator(bundle, args.backend, args.threads, RangeRule(
+    rule = RangeRule(
         range_mask_m=args.range_mask, min_range_m=0.0 if unitless else args.min_range,
-        max_range_m=args.max_range, camera_height_m=args.camera_height))
+        max_range_m=args.max_range, camera_height_m=args.camera_height)
+    estimator = open_in_foreground(lambda given_up: RangeEstimator(
+        bundle, args.backend, args.threads, rule, given_up=given_up))
     estimator.scale = ScaleConfig(args.scale_source, args.metres_per_unit)
     if unitless:
         print(f'bundle {bundle.name!r} is scale-invariant and no --scale-source is given: only '

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from da_ros.commands.foreground import open_in_foreground
 from da_ros.config import RangeRule
 from da_ros.estimator import RangeEstimator
 from da_ros.range_map import resample_nearest
@@ -36,7 +37,8 @@ class BundlePredictor:
 
     def __init__(self, bundle: str | Path | None, backend: str = 'auto', threads: int = 0):
         """Open the bundle; raises what `RangeEstimator` raises."""
-        self._estimator = RangeEstimator(bundle, backend, threads, RAW)
+        self._estimator = open_in_foreground(lambda given_up: RangeEstimator(
+            bundle, backend, threads, RAW, given_up=given_up))
         loaded = self._estimator.bundle
         self.name = loaded.folder.name
         self.uses_camera_height = loaded.uses_camera_height

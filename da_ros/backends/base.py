@@ -43,6 +43,11 @@ class EngineMissing(BackendError):
         super().__init__(message)
         self.jobs = list(jobs)
 
+    @property
+    def attempt(self) -> tuple[str, str]:
+        """Name and variant of the runtime that needs them."""
+        return self.jobs[0].backend, self.jobs[0].precision
+
 
 class Backend:
     """

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from da_ros import files
 from da_ros.backends.base import BACKEND_CHOICES
+from da_ros.commands.foreground import open_in_foreground
 from da_ros.config import ConfigError, RangeRule
 from da_ros.errors import DaRosError
 from da_ros.estimator import RangeEstimator
@@ -51,9 +52,9 @@ def main(args: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Write `<name>_preview.png`, `<name>_range.npy`, `<name>_depth_mm.png` (, `.ply`) each."""
     paths = find_images(options.inputs)
-    estimator = RangeEstimator(
-        options.model or None, options.backend,
-        rule=RangeRule(range_mask_m=options.range_mask, camera_height_m=options.camera_height))
+    rule = RangeRule(range_mask_m=options.range_mask, camera_height_m=options.camera_height)
+    estimator = open_in_foreground(lambda given_up: RangeEstimator(
+        options.model or None, options.backend, rule=rule, given_up=given_up))
     projector = PointProjector(estimator.bundle.size_hw)
     options.out.mkdir(parents=True, exist_ok=True)
     for path in tqdm(paths, 'panoramas', disable=None):

@@ -1,0 +1,94 @@
+"""Engines that a runtime still lacks, built meanwhile; and what could not be built."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+import time
+
+from da_ros.backends.base import EngineMissing
+from da_ros.engines.worker import EngineBuild
+from da_ros.estimator import Attempt, RangeEstimator
+
+MOST_BUILDS = 2          # of the same engines; a plan that does not load is built once again
+
+
+class Building:
+    """
+    At most one build at a time, in a child process.
+
+    Its owner calls `open`, after an `EngineMissing` looks at `ended` from time to time, and then
+    calls `open` again.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing given up."""
+        self.given_up: dict[Attempt, str] = {}
+        self._build: EngineBuild | None = None
+        self._attempt: Attempt = ('', '')
+        self._jobs: list = []
+        self._counts: Counter[Attempt] = Counter()
+        self._began = 0.0
+
+    def open(self, make: Callable[[dict[Attempt, str]], RangeEstimator]) -> RangeEstimator:
+        """
+        Make an estimator, or begin to build the engines that it lacks.
+
+        :param make: makes it; takes `given_up`
+        :raises EngineMissing: if engines are being built now
+        """
+        while True:
+            try:
+                return make(self.given_up)
+            except EngineMissing as missing:
+                if self._start(missing):
+                    raise
+
+    def _start(self, missing: EngineMissing) -> bool:
+        if self._build is not None and missing.jobs == self._jobs:
+            return True
+        self.cancel()
+        self._jobs, self._attempt = missing.jobs, missing.attempt
+        if self._counts[self._attempt] == MOST_BUILDS:
+            self.given_up[self._attempt] = f'{missing}, but {MOST_BUILDS} builds were in vain'
+            return False
+        self._counts[self._attempt] += 1
+        self._began = time.monotonic()
+        self._build = EngineBuild(self._jobs)
+        self._build.start()
+        return True
+
+    @property
+    def text(self) -> str:
+        """What is being built and how far it is, '' while nothing is."""
+        if self._build is None:
+            return ''
+        share, what = self._build.progress
+        return f'building engine, {100 * share:.0f} %: {what.removeprefix("building ")}'
+
+    @property
+    def share(self) -> float:
+        """How far the build is, 0 to 1."""
+        return self._build.progress[0] if self._build else 0.0
+
+    def ended(self) -> str:
+        """Return once how a build ended, else ''; if it failed, its runtime is given up."""
+        if self._build is None or self._build.poll() == 'running':
+            return ''
+        build, self._build = self._build, None
+        who = ' '.join(self._attempt)
+        if build.poll() == 'failed':
+            self.given_up[self._attempt] = f'{who}: engine not built: {build.error}'
+            return self.given_up[self._attempt]
+        return f'{who}: engine built in {time.monotonic() - self._began:.0f} s'
+
+    def cancel(self) -> None:
+        """End a build within a second; nothing half-written stays."""
+        if self._build is not None:
+            self._build.cancel()
+        self._build = None
+
+    def forget(self) -> None:
+        """Try again what was given up: the owner wants something else now."""
+        self.given_up.clear()
+        self._counts.clear()

@@ -77,7 +77,11 @@ def load_networks(args: argparse.Namespace, device: torch.device) -> Networks:
             raise LabelError(f'--quality {args.quality} is a {checkpoints["quality"].network!r}; '
                              'give what training.discriminate wrote')
         judge = build(checkpoints['quality']).to(device)
-    return Networks(Labeler(checkpoints['labeler'], device), judge, hashes)
+    labeler = Labeler(checkpoints['labeler'], device)
+    if not labeler.metric:
+        raise LabelError(f'--checkpoint {args.checkpoint} gives ranges without a unit; label with '
+                         'a metric network (pano_tiny, dap)')
+    return Networks(labeler, judge, hashes)
 
 
 def label_panorama(panorama: Panorama, networks: Networks) -> Sample:

@@ -32,18 +32,22 @@ class Label:
 
 class Labeler:
     """
-    A metric network on one device; a label depends on its image and height alone.
+    A network on one device; a label depends on its image and height alone.
 
     Images go through one by one, so that no image changes with its neighbours in a batch.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device | str = 'cpu') -> None:
-        """:raises LabelError: if the network gives no metres."""
+        """
+        Build the network, for the image size that it was trained at.
+
+        :raises ExportError: if it gives no range, or not at that size
+        """
         self.device = torch.device(device)
-        self._graphs = make_graphs(build(checkpoint).to(self.device), Options())
-        if self._graphs.kind != 'metric':
-            raise LabelError(f'network {checkpoint.network!r} gives ranges without a unit; label '
-                             'with a metric one (pano_tiny, dap)')
+        size = checkpoint.provenance.get('config', {}).get('size_hw')
+        self._graphs = make_graphs(build(checkpoint).to(self.device),
+                                   Options(size_hw=tuple(size) if size else None))
+        self.metric = self._graphs.kind == 'metric'
         self.size_hw = self._graphs.size_hw
         self.uses_camera_height = self._graphs.uses_camera_height
         self.range_masks_m = self._graphs.range_masks_m

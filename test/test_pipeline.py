@@ -1,0 +1,87 @@
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+yaml = pytest.importorskip('yaml')
+pytest.importorskip('accelerate')
+
+from training import pipeline  # noqa: E402
+from training.checkpoint import load_checkpoint  # noqa: E402
+from training.data.shards import ShardSet, write_shard  # noqa: E402
+from training.sample import Sample  # noqa: E402
+
+MICRO = {
+    'network': 'pano_tiny', 'batch': 3, 'warmup_steps': 2, 'evaluate_images': 2,
+    'model': {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
+              'decoder': [8, 8, 8, 8]}}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads of tiny steps wait for each other, minutes long where the cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def room(rng, source='home'):
+    """A floor at a random height below a wall, brightness tells the range."""
+    range_m = np.full((32, 64), 5.0, np.float32)
+    range_m[16:] = (rng.uniform(0.2, 2) / np.sin((np.arange(16) + 0.5) / 32 * np.pi))[:, None]
+    image = np.repeat((255 / (1 + range_m)).astype(np.uint8)[..., None], 3, -1)
+    return Sample(image, range_m, np.isfinite(range_m), source, 1.0)
+
+
+@pytest.fixture
+def words(tmp_path):
+    """The arguments of a whole pipeline that takes seconds."""
+    rng = np.random.default_rng(0)
+    for name, count in (('train', 8), ('val', 3)):
+        (tmp_path / name).mkdir()
+        write_shard(tmp_path / name / '00000.tar', [room(rng) for _ in range(count)], {})
+    for place in ('indoor', 'outdoor'):
+        (tmp_path / 'photos' / place).mkdir(parents=True)
+        for number in range(3):
+            cv2.imwrite(str(tmp_path / 'photos' / place / f'{number}.png'), room(rng).image)
+    (tmp_path / 'micro.yaml').write_text(yaml.safe_dump(MICRO))
+    return ['--synthetic', f'{tmp_path}/train', '--unlabelled', f'{tmp_path}/photos', '--val',
+            f'held={tmp_path}/val', '--configs', f'{tmp_path}/micro.yaml', '--steps', '2',
+            '--quality-steps', '2', '--indoor', '2', '--outdoor', '1', '--out',
+            f'{tmp_path}/out']
+
+
+def test_the_stages_chain_and_a_broken_run_goes_on(words, tmp_path, capsys, monkeypatch):
+    original = pipeline.train.main
+
+    def killed_in_stage_2(arguments):
+        if arguments[-1].endswith('stage2'):
+            raise KeyboardInterrupt
+        return original(arguments)
+    monkeypatch.setattr(pipeline.train, 'main', killed_in_stage_2)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.main(words)
+    first = (tmp_path / 'out/stage1/checkpoint.safetensors').stat().st_mtime_ns
+    monkeypatch.setattr(pipeline.train, 'main', original)
+    capsys.readouterr()
+    assert pipeline.main(words) == 0
+    said = capsys.readouterr().out
+    assert (tmp_path / 'out/stage1/checkpoint.safetensors').stat().st_mtime_ns == first
+    assert '$ python -m training.label' in said and 'training.discriminate' not in said
+    assert len(ShardSet([tmp_path / 'out/best.txt'])) == 3
+    assert load_checkpoint(tmp_path / 'out/stage2').provenance['images'] == 8 + 3
+    assert load_checkpoint(tmp_path / 'out/stage3').provenance['images'] == 8 + 6
+    table = (tmp_path / 'out/table.md').read_text()
+    assert [line.split('|')[1].strip() for line in table.splitlines()[2:]] == [
+        'held, stage1', 'held, stage2', 'held, stage3']
+
+
+def test_a_failing_step_is_named(words, tmp_path, capsys):
+    (tmp_path / 'micro.yaml').write_text('network: nothing\n')
+    assert pipeline.main(words) == 1
+    said = capsys.readouterr().err
+    assert "no network 'nothing'" in said
+    assert 'this step failed: python -m training.train --config' in said
+    assert pipeline.main([*words, '--val', 'x']) == 1
+    assert '--val x is not NAME=FOLDER' in capsys.readouterr().err

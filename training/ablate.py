@@ -1,0 +1,194 @@
+"""
+Repeat a table of the papers at another scale: one training per row and seed, all else alike.
+
+Examples:
+    python -m training.ablate --table dap_losses --config training/configs/small.yaml \\
+        --data shards/train --val shards/val --steps 600 --seeds 1 2 --out runs/ablation
+    python -m training.ablate --table da2_losses ... \\
+        --row-data 'without out-painting=shards/black'
+
+The tables are training/configs/ablation_<table>.yaml: what each row changes in the config, and
+what the paper measured. A finished row is kept, a killed one goes on where it was saved. Writes
+<out>/<table>/table.md; under `accelerate launch` every row trains on all processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import re
+import sys
+
+from accelerate import PartialState
+import torch
+import yaml
+
+from da_ros.errors import DaRosError
+from training import train
+from training.ablation_table import markdown
+from training.held_back import score_checkpoint
+from training.run_folder import current_commit
+from training.train_config import config_from_dict, TrainConfig
+
+CONFIGS = Path(__file__).parent / 'configs'
+
+
+class AblationError(DaRosError):
+    """A table that does not exist, or a row that cannot be trained as asked."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table."""
+
+    name: str
+    change: dict                        # fields of TrainConfig; `loss` and `model` are merged
+    paper: dict[str, float]             # the paper's figures by column
+    sources: int | None = None          # only the first so many of --data
+    needs_data: bool = False            # only with --row-data
+    max_m: float = 100.0                # truth is truncated here
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper; `ablation_<name>.yaml`."""
+
+    name: str
+    title: str
+    columns: dict[str, tuple]           # paper's name -> (alignment, metric, factor)
+    rows: tuple[Row, ...]
+
+
+def read_table(name: str) -> Table:
+    """:raises AblationError: if there is no such table."""
+    path = CONFIGS / f'ablation_{name}.yaml'
+    if not path.is_file():
+        names = sorted(p.stem.removeprefix('ablation_') for p in CONFIGS.glob('ablation_*.yaml'))
+        raise AblationError(f'no table {name!r}; there are: {", ".join(names)}')
+    values = yaml.safe_load(path.read_text())
+    common = values.get('common', {})
+    rows = tuple(Row(r['name'], merged(common, r.get('change', {})), r.get('paper', {}),
+                     r.get('sources'), r.get('needs_data', False), r.get('max_m', 100.0))
+                 for r in values['rows'])
+    columns = {column: tuple(how) for column, how in values['columns'].items()}
+    return Table(name, values['title'], columns, rows)
+
+
+def merged(base: dict, change: dict) -> dict:
+    """Return the base with changed fields; the dictionaries `loss` and `model` are merged."""
+    return {**base, **{key: {**base.get(key, {}), **value} if isinstance(value, dict) else value
+                       for key, value in change.items()}}
+
+
+def data_of(row: Row, data: list[str], row_data: dict[str, str]) -> list[str]:
+    """Return the --data of a row; nothing if the row cannot run with what was given."""
+    if row.needs_data:
+        return [row_data[row.name]] if row.name in row_data else []
+    if row.sources is not None:
+        return data[:row.sources] if len(data) >= row.sources else []
+    return data
+
+
+def run_row(row: Row, seed: int, folder: Path, data: list[str],
+            args: argparse.Namespace) -> dict:
+    """
+    Train and score one row with one seed, or return what an earlier run found.
+
+    :return: the config, `scores` by alignment, `steps`, `commit`
+    :raises DaRosError: if the row fails or was run with another config
+    """
+    config = row_config(row, seed, args.base)
+    asked = {'config': config.as_dict(), 'steps': args.steps, 'data': data, 'max_m': row.max_m}
+    result = folder / 'result.json'
+    if result.exists():
+        found = json.loads(result.read_text())
+        if changed := [key for key in asked if found[key] != asked[key]]:
+            raise AblationError(f'{folder} was run with another {changed[0]}; delete it or choose '
+                                'another --out')
+        return found
+    main_process = PartialState().is_main_process
+    if main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / 'config.yaml').write_text(yaml.safe_dump(config.as_dict()))
+    PartialState().wait_for_everyone()
+    train.train(train.parse_args([
+        '--config', str(folder / 'config.yaml'), '--data', *data, '--out', str(folder),
+        '--steps', str(args.steps)]))
+    if main_process:
+        scores = score_checkpoint(folder, args.val, row.max_m)
+        part = result.with_suffix('.tmp')
+        part.write_text(json.dumps(
+            {**asked, 'scores': scores, 'commit': current_commit()}, indent=1) + '\n')
+        part.replace(result)
+    PartialState().wait_for_everyone()
+    return json.loads(result.read_text())
+
+
+def row_config(row: Row, seed: int, base: dict) -> TrainConfig:
+    """Return the config of a row: the base, changed."""
+    return config_from_dict({**merged(base, row.change), 'seed': seed}, f'row {row.name!r}')
+
+
+def run(args: argparse.Namespace) -> None:
+    """
+    Run what is missing of a table and write it.
+
+    :raises DaRosError: on the first row that fails; finished rows stay
+    """
+    table = read_table(args.table)
+    args.base = yaml.safe_load(args.config.read_text())
+    row_data = dict(word.split('=', 1) for word in args.row_data)
+    out = args.out / table.name
+    found: dict[str, list[dict]] = {}
+    left_out = []
+    main_process = PartialState(cpu=not torch.cuda.is_available()).is_main_process
+    for row in table.rows:
+        data = data_of(row, args.data, row_data)
+        if not data:
+            left_out.append(row.name)
+            continue
+        for seed in args.seeds:
+            folder = out / re.sub(r'\W+', '_', row.name).strip('_') / f'seed_{seed}'
+            found.setdefault(row.name, []).append(run_row(row, seed, folder, data, args))
+            if main_process:
+                print(f'{row.name}, seed {seed}: done', flush=True)
+    if main_process:
+        text = markdown(table, found, left_out)
+        (out / 'table.md').write_text(text)
+        print(text)
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--table', required=True, help='ablation_<table>.yaml')
+    parser.add_argument('--config', type=Path, required=True, help='what every row starts from')
+    parser.add_argument('--data', nargs='+', required=True, metavar='SOURCE',
+                        help='shards; a data-scaling row uses the first of them')
+    parser.add_argument('--row-data', nargs='*', default=[], metavar='ROW=SOURCE',
+                        help='other shards for one row')
+    parser.add_argument('--val', nargs='+', required=True, metavar='FOLDER', help='held back')
+    parser.add_argument('--steps', type=int, required=True, help='budget of each row')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2],
+                        help='two or more show the noise')
+    parser.add_argument('--out', type=Path, required=True)
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    """Run the command; a known error is one line and exit code 1."""
+    try:
+        args = parse_args(argv)
+        if not args.config.is_file():
+            raise AblationError(f'config {args.config} does not exist; see training/configs')
+        run(args)
+    except DaRosError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

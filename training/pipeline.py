@@ -1,0 +1,166 @@
+"""
+Run DAP's three stages (section 3.2) in a row; every step is a command of its own and is printed.
+
+Example:
+    accelerate launch --num_processes 8 -m training.pipeline --synthetic shards/train \\
+        --unlabelled photos frames --val mixed=shards/val other=shards/warehouse \\
+        --steps 100000 --indoor 300000 --outdoor 300000 --out runs/pipeline
+
+    stage1   scene-invariant labeler, on synthetic shards
+    quality  discriminator: synthetic truth against stage 1's labels of the same images
+    best.txt top N indoor and outdoor of stage 1's labels of the unlabelled images
+    stage2   realism-invariant labeler, on synthetic shards and the best labels
+    stage3   final model, on synthetic shards and stage 2's labels of all images
+
+A finished step is kept; a killed one goes on where it can. Every stage starts anew and has the
+same budget. Writes <out>/table.md: what each stage did to held-back accuracy.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+import shlex
+import sys
+
+from accelerate import PartialState
+import torch
+
+from da_ros.errors import DaRosError
+from training import discriminate, label, selection, train
+from training.held_back import score_checkpoint
+from training.report import markdown_table
+
+CONFIGS = Path(__file__).parent / 'configs'
+STAGES = ('stage1', 'stage2', 'stage3')
+COLUMNS = {'AbsRel': ('none', 'abs_rel'), 'AbsRel aligned': ('median', 'abs_rel'),
+           'δ1': ('none', 'delta_1'), 'edge F1': ('none', 'edge_f1')}
+
+
+class PipelineError(DaRosError):
+    """A step that failed; the step has said why."""
+
+
+def steps_of(args: argparse.Namespace) -> list[tuple[Callable, list[str], Path | None]]:
+    """
+    Return (command, words, what exists when it is done) of every step.
+
+    Labelling keeps its own finished shards and is always called.
+    """
+    out = args.out
+    synthetic = [str(path) for path in args.synthetic]
+    unlabelled = [str(path) for path in args.unlabelled]
+    held_back = args.val[0].partition('=')[2]
+
+    def training(stage: str, *data: str):
+        config = args.configs[STAGES.index(stage) % len(args.configs)]
+        return (train.main, ['--config', str(config), '--data', *synthetic, *data, '--val',
+                             *args.val, '--steps', str(args.steps), '--out', str(out / stage)],
+                out / stage / 'done')
+
+    def labelling(stage: str, data: list[str], folder: str, *more: str):
+        return (label.main, ['--checkpoint', str(out / stage), '--data', *data, '--out',
+                             str(out / folder), *more], None)
+
+    judge = ['--quality', str(out / 'quality')]
+    return [
+        training('stage1'),
+        labelling('stage1', synthetic[:1], 'labels/synthetic'),
+        labelling('stage1', [held_back], 'labels/held_back'),
+        (discriminate.main,
+         ['--pairs', synthetic[0], str(out / 'labels/synthetic'), '--val', held_back,
+          str(out / 'labels/held_back'), '--steps', str(args.quality_steps), '--out',
+          str(out / 'quality')], out / 'quality' / 'checkpoint.safetensors'),
+        labelling('stage1', unlabelled, 'labels/stage1', *judge),
+        (main_process_only(selection.main),
+         ['--labels', str(out / 'labels/stage1'), '--indoor', str(args.indoor), '--outdoor',
+          str(args.outdoor), '--out', str(out / 'best.txt')], out / 'best.txt'),
+        training('stage2', str(out / 'best.txt')),
+        labelling('stage2', unlabelled, 'labels/stage2'),
+        training('stage3', str(out / 'labels/stage2'))]
+
+
+def main_process_only(command: Callable) -> Callable:
+    """Return a command that one process runs while the others wait."""
+    def run_once(words: list[str]) -> int:
+        code = command(words) if PartialState().is_main_process else 0
+        PartialState().wait_for_everyone()
+        return code
+    run_once.__module__ = command.__module__
+    return run_once
+
+
+def run(args: argparse.Namespace) -> None:
+    """
+    Run every step that is not done, then score the stages.
+
+    :raises PipelineError: if a step fails; a later run goes on with it
+    """
+    main_process = PartialState(cpu=not torch.cuda.is_available()).is_main_process
+    for command, words, done in steps_of(args):
+        text = f'python -m {command.__module__} {shlex.join(words)}'
+        if done and done.exists():
+            continue
+        if main_process:
+            print(f'\n$ {text}', flush=True)
+        if command(words):
+            raise PipelineError(f'this step failed: {text}')
+        PartialState().wait_for_everyone()
+        if done and done.name == 'done' and main_process:
+            done.touch()
+    if main_process:
+        text = held_back_table(args)
+        (args.out / 'table.md').write_text(text)
+        print(f'\n{text}')
+
+
+def held_back_table(args: argparse.Namespace) -> str:
+    """Return a Markdown table: one row per stage and held-back set."""
+    cells = [['held back, after', *COLUMNS]]
+    for word in args.val:
+        name, _, folder = word.partition('=')
+        for stage in STAGES:
+            scores = score_checkpoint(args.out / stage, [folder])
+            cells.append([f'{name}, {stage}', *(
+                f'{scores[align][metric]:.4f}' for align, metric in COLUMNS.values())])
+    return markdown_table(cells) + '\n'
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--synthetic', type=Path, nargs='+', required=True,
+                        help='shards with truth; the discriminator learns from the first folder')
+    parser.add_argument('--unlabelled', type=Path, nargs='+', required=True,
+                        help='folders of images, or of shards whose range is not looked at')
+    parser.add_argument('--val', nargs='+', required=True, metavar='NAME=FOLDER',
+                        help='held back; the discriminator is checked on the first')
+    parser.add_argument('--configs', type=Path, nargs='+',
+                        default=[CONFIGS / f'{stage}.yaml' for stage in STAGES],
+                        help='of the three trainings, or one for all')
+    parser.add_argument('--steps', type=int, required=True, help='of each training')
+    parser.add_argument('--quality-steps', type=int, default=2000, help='of the discriminator')
+    parser.add_argument('--indoor', type=int, default=300_000, help='labels to select')
+    parser.add_argument('--outdoor', type=int, default=300_000, help='labels to select')
+    parser.add_argument('--out', type=Path, required=True)
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    """Run the command; a known error is one line and exit code 1."""
+    try:
+        args = parse_args(argv)
+        if wrong := [word for word in args.val if '=' not in word]:
+            raise PipelineError(f'--val {wrong[0]} is not NAME=FOLDER, e.g. mixed=shards/val')
+        if len(args.configs) not in (1, len(STAGES)):
+            raise PipelineError(f'--configs names {len(args.configs)} files; give one or three')
+        run(args)
+    except DaRosError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -4,6 +4,7 @@ import pytest
 
 pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
 
+from dataclasses import replace
 import os
 from pathlib import Path
 import shutil
@@ -16,7 +17,7 @@ from stages import DATA, formula_state, Golden
 import torch
 
 from da_ros.backends.base import BackendError
-from da_ros.bundle import BundleError, load_bundle
+from da_ros.bundle import BundleError, load_bundle, write_manifest
 from da_ros.config import RangeRule
 from da_ros.estimator import RangeEstimator
 from training import export
@@ -177,6 +178,43 @@ def test_our_checkpoint_becomes_a_bundle(tmp_path):
     assert [check.camera_height_m for check in bundle.self_checks] == [0.0, 1.2]
     assert RangeEstimator(bundle, backend='onnxruntime').report.relative_error_p99 == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ['tiny', 'tiny.safetensors']
+
+
+def test_further_precisions_lie_beside_fp32_and_share_its_expected_outputs(tmp_path, capsys):
+    command('--checkpoint', tiny_checkpoint(tmp_path), '--out', tmp_path / 'both',
+            '--also', 'fp16')
+    assert 'fp16: p99 relative error' in capsys.readouterr().out
+    both = load_bundle(tmp_path / 'both')
+    assert both.precisions == ('fp16', 'fp32') and both.precision == 'fp32'
+    half = both.graphs('fp16').main
+    assert half.name == 'model_fp16.onnx'
+    assert half.stat().st_size < 0.6 * both.main_graph.stat().st_size
+
+    shutil.copytree(both.folder, tmp_path / 'later')
+    (tmp_path / 'later/model_fp16.onnx').unlink()
+    write_manifest(replace(both, folder=tmp_path / 'later', variants={},
+                           main_graph=tmp_path / 'later/model.onnx'))
+    command('--bundle', tmp_path / 'later', '--also', 'fp16')
+    later = load_bundle(tmp_path / 'later')
+    assert later.files == both.files
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        command('--bundle', tmp_path / 'later', '--also', 'fp16')
+    assert "bundle 'both' has fp16 graphs already" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command('--bundle', tmp_path / 'later', '--also', 'int8')
+    assert 'int8 is calibrated on pictures of your camera' in capsys.readouterr().err
+    assert load_bundle(tmp_path / 'later') == later
+
+
+def test_separate_heads_are_converted_too_and_then_fixed(dap_bundle, tmp_path, capsys):
+    folder = tmp_path / 'dap'
+    shutil.copytree(dap_bundle, folder)
+    command('--bundle', folder, '--also', 'fp16')
+    assert load_bundle(folder).graphs('fp16').range_masks[100.0].name == 'mask_100_fp16.onnx'
+    with pytest.raises(SystemExit):
+        command('--bundle', folder, '--remove-head', 100)
+    assert 'also has fp16 graphs; change the heads of the plain' in capsys.readouterr().err
 
 
 def test_graph_that_departs_from_torch_leaves_nothing(tmp_path, monkeypatch, capsys):

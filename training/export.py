@@ -6,6 +6,7 @@ Examples::
     python -m training.export --checkpoint runs/tiny/checkpoint.safetensors --out bundles/mine
     python -m training.export --checkpoint model.pth --network dap --out bundles/dap_vitl
     python -m training.export --checkpoint model.safetensors --network da2 --out bundles/da2
+    python -m training.export --bundle bundles/dap_vitl --also fp16
     python -m training.export --bundle bundles/dap_vitl --add-head head_20.safetensors
     python -m training.export --bundle bundles/dap_vitl --remove-head 20
 
@@ -29,7 +30,15 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros.bundle import Bundle, SelfCheck, sha256_of, write_manifest
+from da_ros.bundle import (
+    Bundle,
+    Graphs,
+    load_bundle,
+    MANIFEST,
+    SelfCheck,
+    sha256_of,
+    write_manifest,
+)
 from da_ros.errors import DaRosError
 from training.checkpoint import build, Checkpoint, load_checkpoint
 from training.graph import (
@@ -42,10 +51,10 @@ from training.graph import (
     run_torch,
     write_graph,
 )
-from training.heads import add_head, remove_head, trunk_sha256
-from training.precision import to_fp16, to_int8
+from training.heads import add_head, copy_bundle, remove_head, trunk_sha256
 from training.released import read_released, RELEASES
 from training.self_check import CAMERA_HEIGHTS_M, read_panoramas, write_self_check
+from training.variants import add_variants, convert
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -72,6 +81,7 @@ class Request:
     licence: str = ''
     overwrite: bool = False
     accuracy: list = field(default_factory=list)
+    also: tuple[str, ...] = ()           # further precisions beside fp32
 
 
 def export(request: Request) -> Bundle:
@@ -92,12 +102,14 @@ def export(request: Request) -> Bundle:
                                 CALIBRATION_IMAGES)
         parity, checks = check_parity(graphs, folder, images)
         progress(f'convert to {request.precision}')
-        convert(graphs, folder, request.precision, images)
+        convert(Graphs(folder / graphs.main.file,
+                       {t: folder / graph.file for t, graph in graphs.masks.items()}),
+                request.precision, [feeds(graphs, image, 0.0) for image in images])
         write_manifest(describe(request, graphs, folder, checks, parity))
         progress('open as the robot does')
         open_as_robot(folder)
+        add_variants(folder, request.also, images)
     print(f'{request.out}: {parity_text(parity)}')
-    from da_ros.bundle import load_bundle
     return load_bundle(request.out)
 
 
@@ -166,24 +178,6 @@ def parity_text(parity: dict[str, float]) -> str:
         f'{name} {departure:.1e}' for name, departure in parity.items())
 
 
-def convert(graphs: GraphSet, folder: Path, precision: str,
-            images: list[NDArray[np.uint8]]) -> None:
-    """Rewrite the fp32 graphs of a folder in another precision."""
-    files = [graph.file for graph in (graphs.main, *graphs.masks.values())]
-    if precision == 'fp16':
-        for file in files:
-            to_fp16(folder / file)
-    if precision == 'int8':
-        inputs = [feeds(graphs, image, 0.0) for image in images]
-        if graphs.masks:
-            features = [run_onnx(folder / graphs.main.file, feed) for feed in inputs]
-            features = [{k: v for k, v in f.items() if k.startswith('features_')}
-                        for f in features]
-            for graph in graphs.masks.values():
-                to_int8(folder / graph.file, features)
-        to_int8(folder / graphs.main.file, inputs)
-
-
 def describe(request: Request, graphs: GraphSet, folder: Path, checks: tuple[SelfCheck, ...],
              parity: dict[str, float]) -> Bundle:
     """Return what model.yaml will say."""
@@ -231,7 +225,7 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     """
     if out.exists() and not overwrite:
         raise ExportError(f'{str(out)!r} exists; give another --out, or --overwrite')
-    if out.exists() and not (out / 'model.yaml').is_file():
+    if out.exists() and not (out / MANIFEST).is_file():
         raise ExportError(f'{str(out)!r} is not a bundle and will not be overwritten')
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f'.{out.name}.part{os.getpid()}')
@@ -325,6 +319,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--size', type=size_argument, metavar='HEIGHTxWIDTH',
                         help='network size [px]; default 512x1024 (dap), 546x1092 (da2)')
     parser.add_argument('--precision', choices=['fp32', 'fp16', 'int8'], default='fp32')
+    parser.add_argument('--also', nargs='+', choices=['fp16', 'int8'], default=[],
+                        help='further precisions beside fp32, for TensorRT; also with --bundle')
     parser.add_argument('--preprocessing', choices=['eval', 'infer'], default='eval',
                         help='dap: ImageNet-normalised as in its evaluation, or not, as in its '
                         'infer script (default eval)')
@@ -338,7 +334,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--licence', default='', help='licence in model.yaml')
     parser.add_argument('--accuracy', type=Path, help='JSON list of rows for the accuracy table')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing bundle')
-    parser.add_argument('--bundle', type=Path, help='existing bundle, with one of the next two')
+    parser.add_argument('--bundle', type=Path,
+                        help='existing bundle, with --also or one of the next two')
     parser.add_argument('--add-head', type=Path, metavar='CHECKPOINT',
                         help='attach a range-mask head trained on the same encoder')
     parser.add_argument('--remove-head', type=float, metavar='METRES',
@@ -352,30 +349,34 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
 
     :raises DaRosError: on anything that the user can mend
     """
+    if 'int8' in (arguments.precision, *arguments.also) and not arguments.panoramas:
+        raise ExportError('int8 is calibrated on pictures of your camera; give --panoramas DIR')
     if arguments.bundle:
         with new_folder(arguments.bundle, overwrite=True) as folder:
             if arguments.add_head:
                 add_head(arguments.bundle, load_checkpoint(arguments.add_head), folder)
             elif arguments.remove_head:
                 remove_head(arguments.bundle, arguments.remove_head, folder)
+            elif arguments.also:
+                bundle = load_bundle(arguments.bundle)
+                copy_bundle(bundle, folder)
+                add_variants(folder, arguments.also, read_panoramas(
+                    arguments.panoramas, bundle.size_hw, bundle.resize, CALIBRATION_IMAGES))
             else:
-                parser.error('--bundle needs --add-head or --remove-head')
+                parser.error('--bundle needs --also, --add-head or --remove-head')
             open_as_robot(folder)
         return
     if not (arguments.checkpoint and arguments.out):
         parser.error('--checkpoint and --out are needed')
     if arguments.out.exists() and not arguments.overwrite:
         raise ExportError(f'{str(arguments.out)!r} exists; give another --out, or --overwrite')
-    if arguments.precision == 'int8' and not arguments.panoramas:
-        raise ExportError('--precision int8 is calibrated on pictures of your camera; give '
-                          '--panoramas DIR')
     accuracy = read_rows(arguments.accuracy) if arguments.accuracy else []
     export(Request(
         read_checkpoint(arguments.checkpoint, arguments.network), arguments.out,
         Options(arguments.size, arguments.preprocessing, arguments.sphere,
                 arguments.wrap_padding),
         arguments.precision, arguments.panoramas, arguments.name, arguments.licence,
-        arguments.overwrite, accuracy))
+        arguments.overwrite, accuracy, tuple(arguments.also)))
 
 
 def main() -> None:

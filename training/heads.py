@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from da_ros.bundle import Bundle, BundleError, load_bundle, write_manifest
+from da_ros.bundle import Bundle, BundleError, load_bundle, MANIFEST, write_manifest
 from training.checkpoint import build, Checkpoint
 from training.graph import (
     ExportError,
@@ -70,7 +70,7 @@ def add_head(bundle_folder: Path, head: Checkpoint, folder: Path) -> None:
     :param folder: empty folder for the copy
     :raises ExportError: if the head does not belong to this bundle
     """
-    bundle = load_bundle(bundle_folder)
+    bundle = load_one_precision(bundle_folder)
     config = MaskHeadConfig(**head.config) if head.network == 'dap_mask_head' else None
     check_fits(bundle, head, config)
     network = build(head)
@@ -93,7 +93,7 @@ def remove_head(bundle_folder: Path, range_mask_m: float, folder: Path) -> None:
 
     :raises BundleError: if the bundle has no such separate head; lists those it has
     """
-    bundle = load_bundle(bundle_folder)
+    bundle = load_one_precision(bundle_folder)
     if range_mask_m not in bundle.mask_graphs:
         known = ', '.join(f'{t:g}' for t in bundle.mask_graphs) or 'none'
         raise BundleError(f'no separate range-mask head {range_mask_m:g} m in bundle '
@@ -107,6 +107,19 @@ def remove_head(bundle_folder: Path, range_mask_m: float, folder: Path) -> None:
         np.savez_compressed(folder / check.expected, **expected)
     rewrite(bundle, folder, {t: folder / path.name for t, path in bundle.mask_graphs.items()
                              if t != range_mask_m})
+
+
+def load_one_precision(folder: Path) -> Bundle:
+    """
+    Return a bundle whose heads may change.
+
+    :raises ExportError: if it has graphs of further precisions, which would not change along
+    """
+    bundle = load_bundle(folder)
+    if bundle.variants:
+        raise ExportError(f'bundle {bundle.name!r} also has {", ".join(bundle.variants)} graphs; '
+                          'change the heads of the plain bundle, then run --also')
+    return bundle
 
 
 def check_fits(bundle: Bundle, head: Checkpoint, config: MaskHeadConfig | None) -> None:
@@ -174,8 +187,8 @@ def store_expected(bundle: Bundle, folder: Path, index: int,
 
 
 def copy_bundle(bundle: Bundle, folder: Path) -> None:
-    """Copy every file that the bundle names."""
-    for name in bundle.files:
+    """Copy model.yaml and every file that it names."""
+    for name in (MANIFEST, *bundle.files):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle.folder / name, folder / name)
 

@@ -1,0 +1,75 @@
+"""A bundle's network in further precisions, beside its fp32 graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+import shutil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from da_ros import gate
+from da_ros.backends.base import feeds_for, open_backend
+from da_ros.bundle import Bundle, Graphs, load_bundle, write_manifest
+from training.graph import ExportError, run_onnx
+from training.precision import Feeds, to_fp16, to_int8
+
+
+def convert(graphs: Graphs, precision: str, inputs: list[Feeds]) -> None:
+    """
+    Rewrite fp32 graphs in another precision, in place.
+
+    :param inputs: of the main graph, on typical panoramas; int8 is calibrated on them
+    """
+    if precision == 'fp16':
+        for path in (graphs.main, *graphs.range_masks.values()):
+            to_fp16(path)
+    if precision == 'int8':
+        if graphs.range_masks:
+            outputs = [run_onnx(graphs.main, feeds) for feeds in inputs]
+            features = [{name: array for name, array in output.items()
+                         if name.startswith('features_')} for output in outputs]
+            for path in graphs.range_masks.values():
+                to_int8(path, features)
+        to_int8(graphs.main, inputs)
+
+
+def add_variants(folder: Path, precisions: Sequence[str],
+                 images: list[NDArray[np.uint8]]) -> Bundle:
+    """
+    Add graphs of further precisions to an fp32 bundle and prove each in onnxruntime.
+
+    Works in place: give a copy (`export.new_folder`) that is thrown away after an error.
+
+    :param precisions: fp16, int8
+    :param images: panoramas at network size; int8 is calibrated on them
+    :raises ExportError: if the bundle is not fp32 or has such graphs already
+    :raises BackendError: if converted graphs depart too far from the stored outputs
+    """
+    bundle = load_bundle(folder)
+    if bundle.precision != 'fp32':
+        raise ExportError(f'bundle {bundle.name!r} is {bundle.precision}; other precisions are '
+                          'made from fp32, so export it with --precision fp32')
+    inputs = [feeds_for(bundle, image, 0.0) for image in images]
+    variants = dict(bundle.variants)
+    for precision in precisions:
+        if precision in variants:
+            raise ExportError(f'bundle {bundle.name!r} has {precision} graphs already')
+        variants[precision] = _copies(bundle, precision)
+        convert(variants[precision], precision, inputs)
+    write_manifest(replace(bundle, variants=variants))
+    bundle = load_bundle(folder)
+    for precision in precisions:
+        report = gate.check(open_backend('onnxruntime', bundle, precision), bundle)
+        print(f'{precision}: {report}')
+    return bundle
+
+
+def _copies(bundle: Bundle, precision: str) -> Graphs:
+    def copy(path: Path) -> Path:
+        return Path(shutil.copyfile(path, path.with_name(f'{path.stem}_{precision}.onnx')))
+
+    return Graphs(copy(bundle.main_graph),
+                  {t: copy(path) for t, path in bundle.mask_graphs.items()})

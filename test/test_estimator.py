@@ -7,10 +7,16 @@ import cv2
 import numpy as np
 import pytest
 
-from da_ros.backends.base import BackendError
+from da_ros.backends.base import BackendError, EngineMissing
 from da_ros.bundle import BundleError, load_bundle, write_manifest
 from da_ros.config import ConfigError, RangeRule
-from da_ros.estimator import apply_rule, pad_to_full_sphere, RangeEstimator, resize_erp
+from da_ros.estimator import (
+    apply_rule,
+    FrameError,
+    pad_to_full_sphere,
+    RangeEstimator,
+    resize_erp,
+)
 
 INF, NAN = np.inf, np.nan
 
@@ -188,6 +194,88 @@ def test_a_failed_runtime_is_replaced_by_the_next_of_the_order(stand_in):
     with pytest.raises(BackendError, match='no inference runtime works'):
         estimator.fall_back()
     assert np.allclose(estimator.predict(painted(np.full((32, 64), 4.0))).range_m, 4)
+
+
+GOOD = painted(np.full((32, 64), 4.0))
+
+
+def one_black_pixel() -> np.ndarray:
+    image = GOOD.copy()
+    image[5, 7] = 0
+    return image
+
+
+def test_a_frame_that_gives_nan_is_refused_and_the_next_one_served(fragile):
+    estimator = RangeEstimator(fragile, 'onnxruntime')
+    for _ in range(3):                     # never three in a row
+        for _ in range(2):
+            with pytest.raises(FrameError, match='onnxruntime fp32 gave a non-finite range; '
+                                                 'frame refused'):
+                estimator.predict(one_black_pixel())
+        assert estimator.predict(GOOD).valid.all()
+
+
+def test_a_runtime_that_gives_nan_in_every_frame_has_failed(fragile):
+    estimator = RangeEstimator(fragile, 'onnxruntime')
+    for _ in range(2):
+        with pytest.raises(FrameError):
+            estimator.predict(one_black_pixel())
+    with pytest.raises(BackendError, match='gave a non-finite range in 3 frames in a row'):
+        estimator.predict(one_black_pixel())
+
+
+@pytest.fixture
+def fragile(tmp_path):
+    return write_fragile_bundle(tmp_path / 'fragile')
+
+
+def write_fragile_bundle(folder):
+    """Write a bundle whose network gives NaN for a pixel without blue: range / range * range."""
+    import onnx
+    bundle = write_stand_in_bundle(folder)
+    model = onnx.load(bundle.main_graph)
+    last, = (node for node in model.graph.node if 'range_m' in node.output)
+    plain = last.input[0]
+    last.CopyFrom(onnx.helper.make_node('Mul', [plain, 'one'], ['range_m']))
+    place = list(model.graph.node).index(last)
+    model.graph.node.insert(place, onnx.helper.make_node('Div', [plain, plain], ['one']))
+    onnx.save(model, bundle.main_graph)
+    write_manifest_again(bundle)
+    return load_bundle(bundle.folder)
+
+
+def test_what_a_machine_has_not_is_no_refusal(stand_in, monkeypatch):
+    from da_ros.backends import cuda
+    monkeypatch.setattr(cuda, 'LIBRARY', 'libcuda_absent.so.1')
+    estimator = RangeEstimator(stand_in, 'auto')
+    assert {'tensorrt', 'tensorrt_rtx', 'onnxruntime_cuda'} <= set(estimator.absent)
+    assert not [reason for reason in estimator.refused if 'bf16' not in reason]
+    with pytest.raises(BackendError, match='no inference runtime works: no CUDA device'):
+        RangeEstimator(stand_in, 'onnxruntime_cuda')
+
+
+def test_engines_that_are_missing_reach_the_caller_and_what_was_given_up_is_passed(
+        stand_in, stand_in_tensorrt):
+    with pytest.raises(EngineMissing, match='must be built') as caught:
+        RangeEstimator(stand_in, 'auto')
+    assert caught.value.attempt == ('tensorrt', 'fp32') and len(caught.value.jobs) == 1
+    estimator = RangeEstimator(stand_in, 'auto', given_up={
+        (name, 'fp32'): f'{name} given up' for name in ('tensorrt', 'tensorrt_rtx')})
+    assert estimator.refused[:2] == ['tensorrt given up', 'tensorrt_rtx given up']
+
+
+def test_a_robot_that_moves_does_not_wait_for_engines(stand_in, stand_in_tensorrt):
+    from da_ros.engines import jobs_for
+    from da_ros.engines.cache import EngineCache
+    from da_ros.engines.worker import build_missing
+    for job in jobs_for(stand_in, 'tensorrt', 'fp32'):
+        build_missing(job, EngineCache(), lambda share: None)
+    estimator = RangeEstimator(stand_in, 'auto')
+    assert estimator.backend == 'tensorrt fp32' and estimator.report.runs == 20
+    estimator.fall_back()
+    assert estimator.backend.startswith(('openvino', 'onnxruntime'))
+    assert any('tensorrt_rtx fp32: the engine of' in reason for reason in estimator.refused)
+    estimator.close()
 
 
 def test_metres_per_unit_reach_the_range(tmp_path):

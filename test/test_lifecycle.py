@@ -109,6 +109,20 @@ def test_a_signal_in_the_middle_of_a_frame_ends_cleanly(start, peer, tmp_path, h
     assert 'Traceback' not in node.log and not peer.received['depth/image']
 
 
+def test_a_runtime_that_gives_nan_in_every_frame_is_replaced(start, peer, tmp_path):
+    pytest.importorskip('openvino', reason='the extra da_ros[openvino] is not installed')
+    from test_estimator import write_fragile_bundle
+    node = start(model=write_fragile_bundle(tmp_path / 'fragile').folder, backend='auto')
+    peer.subscribe(Image, 'depth/image')
+    black = np.zeros((32, 64, 3), np.uint8)
+    peer.publish_until(image_msg(black), lambda: 'now running on onnxruntime fp32 instead'
+                       in node.log, 'the last runtime')
+    assert 'non-finite range in 3 frames in a row' in node.log and peer.state() == 'active'
+    assert not peer.received['depth/image']
+    peer.publish_until(image_msg(painted(np.full((32, 64), 4.0))),
+                       lambda: peer.received['depth/image'], 'a good frame')
+
+
 def test_a_scale_invariant_bundle_needs_a_scale_source(start, peer, tmp_path):
     bundle = write_stand_in_bundle(tmp_path / 'b', kind='scale_invariant', masks=(),
                                    max_range_m=None, metres_per_unit=None)

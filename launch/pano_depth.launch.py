@@ -21,7 +21,7 @@ MALLOC = {'MALLOC_MMAP_THRESHOLD_': '33554432', 'MALLOC_TRIM_THRESHOLD_': '26843
           'MALLOC_TOP_PAD_': '33554432'}
 ARGUMENTS = {
     'model': ('', 'bundle folder; empty = the default bundle'),
-    'backend': ('', 'auto, openvino or onnxruntime'),
+    'backend': ('', 'auto, tensorrt, tensorrt_rtx, onnxruntime_cuda, openvino or onnxruntime'),
     'range_mask_m': ('', 'range mask [m]; -1 = the largest of the bundle, 0 = off'),
     'camera_height_m': ('', 'camera height above the floor [m]; 0 = unknown'),
     'image': ('image', 'raw image topic; its compressed twin is <topic>/compressed'),

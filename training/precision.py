@@ -14,7 +14,10 @@ Feeds = dict[str, np.ndarray]
 # come in steps of 6 cm.
 FP32_ISLANDS = frozenset({'Cast', 'Clip', 'Constant', 'Erf', 'Exp', 'LayerNormalization', 'Log',
                           'Pow', 'ReduceMean', 'Resize', 'Sigmoid', 'Softmax', 'Sqrt'})
-QUANTISED_NODES = ('Conv', 'MatMul', 'Gemm')
+QUANTISED_NODES = ('Conv', 'MatMul')
+# Layers with no more channels than this on one side stay float in an int8 graph: they carry the
+# pixels in and the range out, and most of the error with few of the operations.
+NARROW = 32
 
 
 def to_fp16(path: Path) -> None:
@@ -87,7 +90,7 @@ def to_int8(path: Path, calibration: list[Feeds]) -> None:
     Rewrite a graph with 8-bit integer convolutions and matrix products (static QDQ).
 
     Symmetric, weights per channel, float bias: one file that onnxruntime, OpenVINO and TensorRT
-    run. Products of two activations (attention) stay float.
+    run. `float_layers` stay as they are.
 
     :param calibration: inputs of the graph on typical panoramas
     """
@@ -107,16 +110,25 @@ def to_int8(path: Path, calibration: list[Feeds]) -> None:
             return next(self._feeds, None)
 
     model = onnx.load(path)
-    weights = {tensor.name for tensor in model.graph.initializer}
-    excluded = [node.name for node in model.graph.node
-                if node.op_type in QUANTISED_NODES and not weights & set(node.input)]
     logging.disable(logging.WARNING)      # it advises a preparation that the exporter has done
     try:
         quantize_static(
             model, str(path), Reader(), quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED_NODES), per_channel=True,
             activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
-            nodes_to_exclude=excluded, extra_options={
+            nodes_to_exclude=float_layers(model), extra_options={
                 'ActivationSymmetric': True, 'WeightSymmetric': True, 'QuantizeBias': False})
     finally:
         logging.disable(logging.NOTSET)
+
+
+def float_layers(model) -> list[str]:
+    """
+    Return the layers that an int8 graph keeps in float.
+
+    Products of two activations (attention), and layers of few channels (`NARROW`). What acts on
+    one vector per image (Gemm: the camera height) is never quantised.
+    """
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    return [node.name for node in model.graph.node if node.op_type in QUANTISED_NODES
+            and (node.input[1] not in shapes or min(shapes[node.input[1]][:2]) <= NARROW)]

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,11 @@ from training.simulator.rooms import divide  # noqa: E402
 from training.simulator.scene import Light, Material, Scene, Sky  # noqa: E402
 from training.simulator.shapes import box, cylinder, ellipsoid, moved, quad  # noqa: E402
 from training.simulator.textures import SimulatorError, TextureStore  # noqa: E402
-from training.simulator.views import random_camera, ViewConfig  # noqa: E402
+from training.simulator.views import (  # noqa: E402
+    random_camera,
+    take_pictures,
+    ViewConfig,
+)
 
 SIZE = (32, 64)
 
@@ -171,7 +176,7 @@ def test_samples_depend_on_the_seed_alone(assets):
     first = list(simulator.samples((3, 1), 9))
     again = list(Simulator(assets, mix).samples((3, 1), 9))
     for a, b in zip(first, again, strict=True):
-        assert np.array_equal(a.image, b.image) and np.array_equal(a.range_m, b.range_m)
+        assert np.array_equal(a.image, b.image) and np.array_equal(a.range_m, b.range_m, True)
     other = next(iter(simulator.samples((3, 2), 1)))
     assert not np.array_equal(first[0].image, other.image)
     heights = [s.camera_height_m for s in first]
@@ -202,7 +207,7 @@ def test_command_renders_resumes_and_draws_a_sheet(assets, tmp_path, capsys):
     assert 'kept' in capsys.readouterr().out
     assert (out / '00000.tar').stat().st_mtime_ns == before[0]
     for a, b in zip(read_shard(out / '00001.tar'), _reread(tmp_path, before[1]), strict=True):
-        assert np.array_equal(a.range_m, b.range_m) and np.array_equal(a.image, b.image)
+        assert np.array_equal(a.range_m, b.range_m, True) and np.array_equal(a.image, b.image)
     assert simulate.main(['--sheet', str(out / '00000.tar'), str(tmp_path / 'sheet.png')]) == 0
     assert cv2.imread(str(tmp_path / 'sheet.png')) is not None
 
@@ -243,3 +248,54 @@ def test_marks_lie_flat_on_the_floor_around_the_camera():
         assert (corners[..., 2] < 1.0 + 10 * LIFT_M).all()
         layers = [np.unique(c[..., 2]) for c, _, _ in scene._new]
         assert all(len(np.unique(layer.round(5))) == 1 for layer in layers)
+
+
+def test_behind_a_pane_is_seen_what_stands_there_and_its_range_is_unknown():
+    wall = quad((3, -50, -50), (0, 100, 0), (0, 0, 100))
+    pane = quad((1, -0.5, -0.5), (0, 1, 0), (0, 0, 1))
+    bare, _ = view(make_scene(wall))
+    scene = make_scene(wall)
+    scene.add(pane, Material(clear=True, tint=(0.5, 1.0, 1.0)))
+    image, range_m = view(scene)
+    assert np.isnan(range_m[16, 32]) and range_m[16, 45] == pytest.approx(view(make_scene(
+        wall))[1][16, 45])
+    np.testing.assert_allclose(image[16, 32], bare[16, 32] * [0.5, 1, 1], rtol=1e-3)
+
+
+def test_a_mirror_shows_what_is_behind_the_camera_and_its_range_is_unknown():
+    scene = make_scene(quad((2, -9, -9), (0, 18, 0), (0, 0, 18)),
+                       material=Material(tint=(0, 0, 0), mirror=0.9))
+    scene.add(quad((-3, -50, -50), (0, 100, 0), (0, 0, 100)), Material(tint=(1.0, 0.0, 0.0)))
+    image, range_m = view(scene)
+    assert np.isnan(range_m[16, 32]) and np.isfinite(range_m[16, 0])
+    assert image[16, 32, 0] > 0.1 and image[16, 32, 1] == 0
+    floor = make_scene(quad((2, -9, -9), (0, 18, 0), (0, 0, 18)), material=Material(mirror=0.2))
+    assert np.isfinite(view(floor)[1][16, 32])      # polished, not a mirror
+
+
+def test_panes_cast_no_shadow():
+    floor = quad((-20, -20, -1), (40, 0, 0), (0, 40, 0))
+    lamp = Light((3.0, 0.0, 2.0), power=5.0)
+    bright, _ = view(make_scene(floor, lights=[lamp], ambient=0.1, occlusion=False))
+    scene = make_scene(floor, lights=[lamp], ambient=0.1, occlusion=False)
+    scene.add(moved(quad((-1, -1, 0), (2, 0, 0), (0, 2, 0)), x=3, z=1.0), Material(clear=True))
+    np.testing.assert_allclose(view(scene)[0][19, 32], bright[19, 32], rtol=1e-4)
+
+
+def test_views_with_glass_are_kept():
+    scene = make_scene(moved(box(6, 6, 3)))
+    scene.add(quad((1, -2, 0.2), (0, 4, 0), (0, 0, 2.5)), Material(clear=True))
+    scene.regions = [(-2.0, -2.0, 0.5, 2.0)]
+    config = ViewConfig(size_hw=SIZE, near_things=0, marked=0)
+    library = SimpleNamespace(names=lambda *_: [])
+    pictures = list(take_pictures(np.random.default_rng(1), scene, library, 3, config))
+    assert len(pictures) == 3 and all(np.isnan(range_m).any() for _, range_m, _ in pictures)
+
+
+def test_textures_added_after_the_first_lookup_are_found():
+    store = TextureStore()
+    rng = np.random.default_rng(0)
+    for value in (10, 200, 90):
+        index = store.add(np.full((4, 4, 3), value, np.uint8))
+        found = store.sample(np.full(5, index), rng.uniform(size=(5, 2)), np.full(5, -9.0))
+        np.testing.assert_allclose(found, value / 255, atol=1e-6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.simulator.materials import random_colour, random_material
+from training.simulator.materials import glass, mirror, random_colour, random_material
 from training.simulator.scene import Material
 from training.simulator.shapes import box, cylinder, lathe, moved, rod, tube
 from training.simulator.things import make_thing, Thing
@@ -26,7 +26,7 @@ def _on_top(rng, x: float, y: float, z: float, most: int = 5) -> list:
 
 def _fronts(rng, store, x: float, y: float, z: float) -> list:
     """Return doors or drawers with handles on the face at +x/2."""
-    front = random_material(rng, store, 'furniture')
+    front = mirror(rng) if rng.uniform() < 0.04 else random_material(rng, store, 'furniture')
     grip = random_material(rng, store, 'metal')
     cols = max(1, round(y / rng.uniform(0.35, 0.7)))
     rows = int(rng.choice([1, 1, 2, 3, 4]))
@@ -224,7 +224,8 @@ def panel(rng, store) -> Thing:
     """A partition, a screen on feet, a pin board, or two of them as a corner."""
     y, z = rng.uniform(0.5, 2.5), rng.uniform(0.6, 2.2)
     lift = rng.uniform(0.0, 0.3)
-    frame, face = random_material(rng, store, 'metal'), random_material(rng, store, 'furniture')
+    frame = random_material(rng, store, 'metal')
+    face = glass(rng) if rng.uniform() < 0.2 else random_material(rng, store, 'furniture')
     parts = [(box(0.04, y, z - lift, lift), face)]
     parts += [(moved(box(0.4, 0.04, 0.04), 0, s * y / 2), frame) for s in (-1, 1)]
     parts += [(moved(box(0.04, 0.04, z), 0, s * y / 2), frame) for s in (-1, 1)]
@@ -249,3 +250,19 @@ def planter(rng, store) -> Thing:
         return make_thing(parts + [(moved(box(0.4, 0.06, 0.45), 0, s * y * 0.42), body)
                                    for s in (-1, 1)])
     return make_thing([(lathe([0, x, x * 0.9, 0], [0, 0, z, z], 20), body)])
+
+
+def showcase(rng, store) -> Thing:
+    """A glass case on a plinth with things in it, or a glazed cabinet."""
+    x, y, z = rng.uniform([0.4, 0.6, 1.0], [0.7, 1.8, 2.0])
+    low = float(rng.choice([0.12, rng.uniform(0.5, 0.9)]))
+    body, pane = random_material(rng, store, 'furniture'), glass(rng)
+    parts = [(box(x, y, low), body), (box(x, y, 0.03, z), body)]
+    parts += [(moved(box(0.025, 0.025, z - low, low), sx * (x / 2 - 0.013), sy * (y / 2 - 0.013)),
+               body) for sx in (-1, 1) for sy in (-1, 1)]
+    parts += [(moved(box(0.006, y - 0.05, z - low, low), s * x / 2), pane) for s in (-1, 1)]
+    parts += [(moved(box(x - 0.05, 0.006, z - low, low), 0, s * y / 2), pane) for s in (-1, 1)]
+    for level in np.linspace(low, z, int(rng.integers(2, 5)))[:-1]:
+        parts.append((box(x * 0.9, y * 0.95, 0.02, float(level)), body))
+        parts += _on_top(rng, x * 0.7, y, float(level) + 0.02, 4)
+    return make_thing(parts)

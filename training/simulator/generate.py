@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from training.sample import Sample
@@ -15,7 +14,8 @@ from training.simulator.library import ObjectLibrary
 from training.simulator.marks import add_stripe_textures
 from training.simulator.rooms import make_home
 from training.simulator.scene import Scene
-from training.simulator.streets import make_outdoor, OPEN_SKIES
+from training.simulator.skies import load_skies
+from training.simulator.streets import make_outdoor
 from training.simulator.textures import load_texture_folder, SimulatorError, TextureStore
 from training.simulator.views import take_pictures, ViewConfig
 from training.simulator.worlds import HELD_OUT_WORLD, make_world, WorldLibrary, WORLDS
@@ -71,23 +71,11 @@ class Simulator:
         kinds, shares = zip(*self.mix.shares)
         kind = self.mix.only or str(rng.choice(kinds, p=np.array(shares) / sum(shares)))
         if kind == 'home':
-            make_home(rng, scene, self._objects)
+            make_home(rng, scene, self._objects, self._skies)
         elif kind == 'hall':
-            make_hall(rng, scene, self._objects)
+            make_hall(rng, scene, self._objects, self._skies)
         elif kind == 'outdoor':
             make_outdoor(rng, scene, self._objects, self._skies)
         else:
             make_world(rng, scene, self._worlds, kind, self._skies, vary=not self.mix.only)
         return scene
-
-
-def load_skies(folder: Path) -> list[tuple[np.ndarray, float]]:
-    """Return the CC0 panoramas of OPEN_SKIES: (256, 512, 3) uint8 RGB, lowest elevation."""
-    skies = []
-    for name, lift in OPEN_SKIES.items():
-        file = folder / f'{name}.jpg'
-        if file.is_file():
-            image = cv2.imread(str(file))
-            small = cv2.resize(image, (512, 256), interpolation=cv2.INTER_AREA)
-            skies.append((np.ascontiguousarray(small[..., ::-1]), lift))
-    return skies

@@ -7,7 +7,7 @@ import numpy as np
 from training.simulator.bulky import gondola
 from training.simulator.furniture import column, rack, shelf
 from training.simulator.library import ObjectLibrary
-from training.simulator.materials import random_colour, random_material
+from training.simulator.materials import polished, random_colour, random_material
 from training.simulator.near import DEPOT, SHOP
 from training.simulator.rooms import (
     add_lamps,
@@ -20,29 +20,33 @@ from training.simulator.rooms import (
 )
 from training.simulator.scene import Material, Scene
 from training.simulator.shapes import box, moved, quad
+from training.simulator.skies import backdrop
 
 
-def make_hall(rng, scene: Scene, library: ObjectLibrary) -> None:
-    """Fill the scene with one hall, 6 to 40 m long and 2.6 to 12 m high."""
+def make_hall(rng, scene: Scene, library: ObjectLibrary, panoramas: list[tuple]) -> None:
+    """Fill the scene with one hall, 6 to 40 m long and 2.3 to 12 m high."""
+    scene.sky = backdrop(rng, panoramas)
     scene.kind = str(rng.choice(['warehouse', 'shop', 'garage'], p=[0.6, 0.25, 0.15]))
     wide, deep = np.exp(rng.uniform(np.log(6), np.log(40), 2))
     low, high = {'warehouse': (4, 12), 'shop': (2.8, 5), 'garage': (2.3, 3.2)}[scene.kind]
     height = rng.uniform(low, high)
     room = (0.0, 0.0, float(wide), float(deep))
     walls = make_walls(room)
-    floor, ceiling, wall_material = (
-        scene.material(random_material(rng, scene.store, p)) for p in ('floor', 'ceiling', 'wall'))
+    floor = scene.material(polished(rng, random_material(rng, scene.store, 'floor'), 0.4))
+    ceiling, wall_material = (
+        scene.material(random_material(rng, scene.store, p)) for p in ('ceiling', 'wall'))
     add_shell(rng, scene, room, height, floor, ceiling)
     lower = scene.material(random_material(rng, scene.store, 'facade'))
     for wall in walls:
-        split = rng.uniform(1, 3) if rng.uniform() < 0.3 and height > 3.5 else 0
+        windows = rng.uniform() < 0.25
+        (add_windows if windows else add_pictures)(rng, scene, wall, height)
+        split = rng.uniform(1, 3) if rng.uniform() < 0.3 and height > 3.5 and not windows else 0
         if split:
             add_wall(scene, wall, split, lower)
             scene.add(quad((*wall.start, split), (*(wall.along * wall.length), 0),
                            (0, 0, height - split)), wall_material)
         else:
             add_wall(scene, wall, height, wall_material)
-        (add_windows if rng.uniform() < 0.25 else add_pictures)(rng, scene, wall, height)
     add_lamps(rng, scene, room, height, rng.uniform(4, 8))
     _roof_beams(rng, scene, room, height)
     _columns(rng, scene, room, height)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from training.simulator.scene import Material
@@ -49,3 +51,22 @@ def random_material(rng: np.random.Generator, store: TextureStore, purpose: str)
         tint = tint * (0.4 + 0.8 * np.array(random_colour(rng)))
     tile = float(np.exp(rng.uniform(np.log(0.5), np.log(3.0))))
     return Material(texture, tile, tuple(float(c) for c in tint))
+
+
+def glass(rng: np.random.Generator) -> Material:
+    """Return a clear pane, sometimes tinted; its range is unknown."""
+    tint = np.array([0.92, 0.96, 0.94]) * rng.choice([1.0, rng.uniform(0.3, 1.0)])
+    return Material(tint=tuple(float(c) for c in tint), mirror=float(rng.uniform(0.04, 0.15)),
+                    clear=True)
+
+
+def mirror(rng: np.random.Generator) -> Material:
+    """Return a mirror; its range is unknown."""
+    return Material(tint=(0.1, 0.1, 0.1), mirror=float(rng.uniform(0.8, 0.95)))
+
+
+def polished(rng: np.random.Generator, material: Material, share: float = 0.3) -> Material:
+    """Return the material, in a share of cases one that reflects like a waxed floor."""
+    if rng.uniform() > share:
+        return material
+    return replace(material, mirror=float(np.exp(rng.uniform(np.log(0.02), np.log(0.25)))))

@@ -16,6 +16,7 @@ from training.simulator.bulky import (
     machine,
     panel,
     planter,
+    showcase,
     trolley,
 )
 from training.simulator.clutter import litter, small_thing
@@ -63,7 +64,7 @@ WARD = (trolley, trolley, bed, chair, wire_chair, floor_lamp, panel, cupboard, c
         railing, cabinet, small_thing, appliance)
 DEPOT = (rack, stack, stack, stack, carton, crate, crate, barrel, column, ladder, step_ladder,
          panel, table, cage, cage, machine, trolley, person, cordon, litter, broom, small_thing)
-SHOP = (gondola, gondola, counter, corner_counter, cage, stack, carton, person, person, cordon,
+SHOP = (gondola, gondola, showcase, counter, corner_counter, cage, stack, carton, person, person,
         sign, plant, appliance, trolley, clothes_rail, small_thing)
 YARD = (stack, carton, crate, barrel, barrel, pole, person, person, column, panel, planter,
         planter, bicycle, railing, table, wire_chair, litter, broom, sign, step_ladder)
@@ -72,7 +73,7 @@ PAVEMENT = (pole, pole, sign, sign, person, person, person, bicycle, railing, pl
 
 BULKY = (counter, counter, corner_counter, kitchen, cupboard, cupboard, cabinet, appliance,
          machine, gondola, gondola, shelf, crate, cage, trolley, panel, planter, stack, rack, sofa,
-         column, bed)
+         column, bed, showcase)
 SLENDER = (pole, pole, sign, floor_lamp, floor_lamp, tripod, stool, wire_chair, wire_chair, chair,
            trestle, table, railing, cordon, cable, clothes_rail, bicycle, ladder, step_ladder,
            broom)

@@ -1,6 +1,8 @@
-"""Panorama of a scene: a ray per pixel, more on edges, one shadow ray, Lambert shading."""
+"""Panorama of a scene: a ray per pixel, more on edges, one shadow ray, Lambert, glass, mirrors."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,6 +17,8 @@ OCCLUSION_REACH_M = 1.2
 SURFACE_GAP_M = 2e-3
 MIN_CONTRAST_COS = 0.15
 SUN_M = 1e4
+MAX_BOUNCES = 3
+MIN_REFLECTED = 0.03
 
 
 def render(scene: Scene, position, size_hw, rng: np.random.Generator, rotation=None):
@@ -24,18 +28,19 @@ def render(scene: Scene, position, size_hw, rng: np.random.Generator, rotation=N
     :param position: (3,) camera centre [m]
     :param size_hw: (height, width) px
     :param rotation: (3, 3) world_from_camera, None = upright
-    :return: radiance (H, W, 3) float32, linear; range_m (H, W) float32, +inf where nothing is hit
+    :return: radiance (H, W, 3) float32, linear; range_m (H, W) float32, +inf where nothing is hit,
+        NaN on glass and mirrors
     """
     height, width = size_hw
     rotation = np.eye(3) if rotation is None else rotation
     position = np.asarray(position, np.float32)
     rays = (erp_rays(height, width).reshape(-1, 3) @ rotation.T).astype(np.float32)
-    range_m, triangle, bary = scene.cast(position, rays)
+    hits = scene.cast(position, rays)
+    range_m, triangle, _ = hits
     occlusion = None
     if scene.occlusion:
         occlusion = ambient_occlusion(scene, position, rays, range_m, triangle, size_hw, rng)
-    pixel_rad = np.pi / height
-    colour = _shade(scene, position, rays, range_m, triangle, bary, pixel_rad, occlusion)
+    colour = _shade(scene, Beam(position, rays, np.pi / height), hits, occlusion)
     rows, cols = np.nonzero(_edges(scene, triangle.reshape(height, width),
                                    range_m.reshape(height, width)))
     if len(rows):
@@ -46,8 +51,11 @@ def render(scene: Scene, position, size_hw, rng: np.random.Generator, rotation=N
             sub = ray_from_angles(azimuth_from_col(cols + 0.5 + dx, width),
                                   elevation_from_row(rows + 0.5 + dy, height))
             sub = (sub @ rotation.T).astype(np.float32)
-            total += _shade(scene, position, sub, *scene.cast(position, sub), pixel_rad, local)
+            total += _shade(scene, Beam(position, sub, np.pi / height),
+                            scene.cast(position, sub), local)
         colour[index] = total / len(EDGE_OFFSETS)
+    unknown = scene.looks(scene.material_of[triangle])['unknown'] & (triangle >= 0)
+    range_m = np.where(unknown, np.float32(np.nan), range_m)
     return colour.reshape(height, width, 3), range_m.reshape(height, width)
 
 
@@ -100,33 +108,76 @@ def _facing_normals(scene: Scene, rays, triangle) -> np.ndarray:
     return np.where(np.einsum('ij,ij->i', normal, rays)[:, None] > 0, -normal, normal)
 
 
-def _shade(scene, position, rays, range_m, triangle, bary, pixel_rad, occlusion) -> np.ndarray:
-    """Return (N, 3) linear radiance of rays with their hits."""
-    colour = np.empty((len(rays), 3), np.float32)
+@dataclass(frozen=True)
+class Beam:
+    """Rays with what they have behind them: length travelled and mirrors and panes passed."""
+
+    origin: np.ndarray              # (3,) or (N, 3) m
+    rays: np.ndarray                # (N, 3) unit
+    pixel_rad: float                # angle of a pixel
+    travelled: np.ndarray | float = 0.0     # m before the origin, (N,)
+    bounce: int = 0
+
+    def part(self, keep: np.ndarray) -> Beam:
+        """Return some of the rays."""
+        return replace(
+            self, rays=self.rays[keep],
+            origin=self.origin[keep] if self.origin.ndim == 2 else self.origin,
+            travelled=self.travelled[keep] if np.ndim(self.travelled) else self.travelled)
+
+
+def _shade(scene: Scene, beam: Beam, hits, occlusion=None) -> np.ndarray:
+    """Return (N, 3) linear radiance of rays with their hits; `occlusion`: openness (N,)."""
+    triangle = hits[1]
+    colour = np.empty((len(beam.rays), 3), np.float32)
     seen = triangle >= 0
     if not seen.all():
-        colour[~seen] = sky_radiance(scene.sky, rays[~seen])
-        rays, range_m, triangle, bary = (a[seen] for a in (rays, range_m, triangle, bary))
+        colour[~seen] = sky_radiance(scene.sky, beam.rays[~seen])
+        beam, hits = beam.part(seen), tuple(a[seen] for a in hits)
         occlusion = None if occlusion is None else occlusion[seen]
-    normal = _facing_normals(scene, rays, triangle)
-    cosine = np.maximum(-np.einsum('ij,ij->i', normal, rays), MIN_CONTRAST_COS)
+    if seen.any():
+        colour[seen] = _surface(scene, beam, hits, occlusion)
+    return colour
+
+
+def _surface(scene: Scene, beam: Beam, hits, occlusion) -> np.ndarray:
+    """Return (N, 3) linear radiance of rays that all hit something."""
+    range_m, triangle, bary = hits
+    normal = _facing_normals(scene, beam.rays, triangle)
+    facing = -np.einsum('ij,ij->i', normal, beam.rays)
     u, v = bary[:, :1], bary[:, 1:]
     corner = scene.uv[triangle]
     uv = corner[:, 0] * (1 - u - v) + corner[:, 1] * u + corner[:, 2] * v
-    footprint = range_m * pixel_rad * scene.density[triangle] / np.sqrt(cosine)
-    lod = np.log2(np.maximum(footprint, 1e-9))
-    material = scene.material_of[triangle]
-    texture = np.array([m.texture for m in scene.materials])[material]
-    tint = np.array([m.tint for m in scene.materials], np.float32)[material]
-    emission = np.array([m.emission for m in scene.materials], np.float32)[material]
-    albedo = scene.store.sample(texture, uv, lod) ** 2 * tint
-    point = position + rays * range_m[:, None] + normal * SURFACE_GAP_M
+    footprint = (beam.travelled + range_m) * beam.pixel_rad * scene.density[triangle]
+    lod = np.log2(np.maximum(footprint / np.sqrt(np.maximum(facing, MIN_CONTRAST_COS)), 1e-9))
+    look = scene.looks(scene.material_of[triangle])
+    albedo = scene.store.sample(look['texture'], uv, lod) ** 2 * look['tint']
+    point = beam.origin + beam.rays * range_m[:, None]
+    above = point + normal * SURFACE_GAP_M
     ambient = scene.ambient * (0.75 + 0.25 * normal[:, 2])
     if occlusion is not None:
         ambient = ambient * (0.25 + 0.75 * occlusion)
-    light = ambient[:, None] * np.ones(3, np.float32) + _direct(scene, point, normal)
-    colour[seen] = albedo * (light + emission[:, None])
+    light = ambient[:, None] + _direct(scene, above, normal)
+    colour = albedo * (light + look['emission'][:, None])
+    if beam.bounce < MAX_BOUNCES:
+        ahead = replace(beam, origin=above, travelled=beam.travelled + range_m,
+                        bounce=beam.bounce + 1)
+        clear = look['clear']
+        if clear.any():
+            colour[clear] = albedo[clear] * _next(scene, replace(
+                ahead, origin=point - normal * SURFACE_GAP_M).part(clear))
+        share = look['mirror']      # Schlick's approximation of the Fresnel term
+        share = share + (1 - share) * (1 - facing) ** 5 * (share > 0)
+        bright = share > MIN_REFLECTED
+        if bright.any():
+            away = replace(ahead, rays=beam.rays + 2 * facing[:, None] * normal).part(bright)
+            part = share[bright, None]
+            colour[bright] = (1 - part) * colour[bright] + part * _next(scene, away)
     return colour
+
+
+def _next(scene: Scene, beam: Beam) -> np.ndarray:
+    return _shade(scene, beam, scene.cast(beam.origin, beam.rays))
 
 
 def _direct(scene: Scene, point: np.ndarray, normal: np.ndarray) -> np.ndarray:
@@ -173,4 +224,4 @@ def sky_radiance(sky, rays: np.ndarray) -> np.ndarray:
     elevation = np.arcsin(np.clip(rays[:, 2], -1, 1))
     elevation = sky.lift + elevation * (1 - sky.lift / (np.pi / 2))
     row = np.clip(((0.5 - elevation / np.pi) * height).astype(int), 0, height - 1)
-    return (sky.image[row, col].astype(np.float32) / 255) ** 2 * 1.2
+    return (sky.image[row, col].astype(np.float32) / 255) ** 2 * sky.gain

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 
 from training.simulator.library import ObjectLibrary
-from training.simulator.materials import random_colour, random_material
+from training.simulator.materials import glass, mirror, polished, random_colour, random_material
 from training.simulator.near import HOME, OFFICE, WARD
 from training.simulator.scene import Light, Material, Scene
 from training.simulator.shapes import box, moved, quad
+from training.simulator.skies import backdrop
 
 Rect = tuple[float, float, float, float]
+MIRROR_SHARE = 0.08      # of what hangs on walls
 
 
 @dataclass
@@ -117,16 +119,24 @@ def _door_leaf(rng, scene, axis, at_gap, at, width, top) -> None:
 
 
 def add_windows(rng, scene: Scene, wall: Wall, height: float) -> None:
-    """Hang bright panes with frames on an outer wall."""
-    at = rng.uniform(0.3, 1.0)
+    """
+    Put windows with frames into an outer wall, before :func:`add_wall`.
+
+    Half of the walls get clear panes in holes, through which the sky of the scene is seen, the
+    other half bright opaque ones: blinds, frosted glass, or a day too bright for the exposure.
+    """
+    at, see_through = rng.uniform(0.3, 1.0), rng.uniform() < 0.5
     bottom, top = rng.choice([0.05, 0.9, 1.2]), min(rng.uniform(1.8, 2.3), height - 0.15)
     glow = rng.uniform(0.5, 3.0)
-    pane = scene.material(Material(tint=(0.8, 0.9, 1.0), emission=glow))
+    pane = scene.material(
+        glass(rng) if see_through else Material(tint=(0.8, 0.9, 1.0), emission=glow))
     frame = scene.material(random_material(rng, scene.store, 'furniture'))
     inward = np.array([-wall.along[1], wall.along[0]])
     while at + 0.6 < wall.length:
         width = min(rng.uniform(0.6, 2.2), wall.length - at - 0.1)
-        start = wall.start + wall.along * at + inward * 0.015
+        if see_through:
+            wall.holes.append((at, at + width, bottom, top))
+        start = wall.start + wall.along * at + inward * (-0.03 if see_through else 0.015)
         scene.add(quad((*start, bottom), (*(wall.along * width), 0), (0, 0, top - bottom)), pane)
         middle = start + wall.along * width / 2
         yaw = np.arctan2(wall.along[1], wall.along[0])
@@ -156,11 +166,12 @@ def add_pictures(rng, scene: Scene, wall: Wall, height: float) -> None:
         scene.add(moved(box(width, 0.02, tall, bottom), x, y, 0, yaw),
                   Material(tint=random_colour(rng)))
         purpose = 'picture' if rng.uniform() < 0.7 else 'furniture'
-        material = random_material(rng, scene.store, purpose)
+        material = (mirror(rng) if rng.uniform() < MIRROR_SHARE
+                    else random_material(rng, scene.store, purpose))
         start = (wall.start + wall.along * (at + 0.02) + inward * 0.022)
         scene.add(quad((*start, bottom + 0.02), (*(wall.along * (width - 0.04)), 0),
                        (0, 0, tall - 0.04)),
-                  Material(material.texture, width, material.tint))
+                  replace(material, tile_m=width))
 
 
 def furnish(rng, scene: Scene, room: Rect, walls: list[Wall], makers, library: ObjectLibrary,
@@ -228,8 +239,9 @@ def add_shell(rng, scene: Scene, room: Rect, height: float, floor: int, ceiling:
     scene.add(quad((x0, y0, height), (x1 - x0, 0, 0), (0, y1 - y0, 0)), ceiling)
 
 
-def make_home(rng, scene: Scene, library: ObjectLibrary) -> None:
+def make_home(rng, scene: Scene, library: ObjectLibrary, panoramas: list[tuple]) -> None:
     """Fill the scene with a furnished flat, an office floor or a corridor with rooms."""
+    scene.sky = backdrop(rng, panoramas)
     style = str(rng.choice(['home', 'office', 'corridor'], p=[0.6, 0.25, 0.15]))
     scene.kind = style
     height, thick = rng.uniform(2.25, 3.3), rng.uniform(0.04, 0.15)
@@ -244,29 +256,33 @@ def make_home(rng, scene: Scene, library: ObjectLibrary) -> None:
              for x0, y0, x1, y1 in rects]
     walls = [make_walls(room) for room in rooms]
     connect(rng, scene, rooms, walls, thick, height)
-    shared = {p: scene.material(random_material(rng, scene.store, p))
-              for p in ('wall', 'floor', 'ceiling')}
+    shared = {p: _shell_material(rng, scene, p) for p in ('wall', 'floor', 'ceiling')}
     skirting = scene.material(random_material(rng, scene.store, 'furniture'))
     names = library.names(0.3, 3.0, 'aws_residential') + library.names(0.3, 2.7, 'gz_')[:6]
     makers = {'home': HOME, 'office': OFFICE, 'corridor': (OFFICE, WARD)[rng.integers(2)]}[style]
     density = rng.uniform(0.15, 0.85) * (0.4 if style == 'corridor' else 1)
     for rect, room, sides in zip(rects, rooms, walls):
-        own = {p: scene.material(random_material(rng, scene.store, p))
-               if rng.uniform() < 0.4 else shared[p] for p in shared}
+        own = {p: _shell_material(rng, scene, p) if rng.uniform() < 0.4 else shared[p]
+               for p in shared}
         add_shell(rng, scene, room, height, own['floor'], own['ceiling'])
         add_lamps(rng, scene, room, height, rng.uniform(2.5, 5))
         for index, wall in enumerate(sides):
-            add_wall(scene, wall, height, own['wall'])
-            _skirting(scene, wall, skirting)
             edge = (rect[1] == outer[1], rect[2] == outer[2],
                     rect[3] == outer[3], rect[0] == outer[0])[index]
             if edge and rng.uniform() < 0.55:
                 add_windows(rng, scene, wall, height)
             else:
                 add_pictures(rng, scene, wall, height)
+            add_wall(scene, wall, height, own['wall'])
+            _skirting(scene, wall, skirting)
         furnish(rng, scene, room, sides, makers, library, density, names)
     scene.regions = rooms
     scene.ambient = float(rng.uniform(0.15, 0.5))
+
+
+def _shell_material(rng, scene: Scene, purpose: str) -> int:
+    material = random_material(rng, scene.store, purpose)
+    return scene.material(polished(rng, material) if purpose == 'floor' else material)
 
 
 def _skirting(scene: Scene, wall: Wall, material: int) -> None:

@@ -6,8 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from training.simulator.casters import Hits, make_caster
 from training.simulator.shapes import Shape
 from training.simulator.textures import TextureStore
+
+LOOK = np.dtype([('texture', 'i8'), ('tint', 'f4', 3), ('emission', 'f4'), ('mirror', 'f4'),
+                 ('clear', '?'), ('unknown', '?')])
+MIN_AREA_M2 = 1e-10     # twice the area; smaller triangles are dropped
 
 
 @dataclass(frozen=True)
@@ -16,6 +21,13 @@ class Material:
     tile_m: float = 1.0                             # length of one repeat
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)  # linear colour that multiplies the texture
     emission: float = 0.0                           # radiance it emits, times its colour
+    mirror: float = 0.0                             # share of light it reflects, seen head on
+    clear: bool = False                             # see-through; casts no shadow
+
+    @property
+    def unknown(self) -> bool:
+        """Whether its range is left out of the truth: glass and mirrors."""
+        return self.clear or self.mirror >= 0.5
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,7 @@ class Sky:
     image: np.ndarray | None = None                 # (H, W, 3) uint8 RGB panorama; None: gradient
     zenith: tuple[float, float, float] = (0.25, 0.45, 0.85)
     horizon: tuple[float, float, float] = (0.8, 0.85, 0.9)
+    gain: float = 1.2                               # radiance of white in the image
     yaw: float = 0.0                                # rad
     lift: float = 0.0                               # rad; elevation of the image at the horizon
     sun: tuple[float, float, float] | None = None   # unit vector to the sun
@@ -39,9 +52,11 @@ class Sky:
 @dataclass
 class Scene:
     """
-    A growing list of shapes; :meth:`caster` turns the new ones into ray-casting geometry.
+    A growing list of shapes, turned into ray-casting geometry when a ray is cast.
 
-    `regions` are the rectangles (x0, y0, x1, y1) [m] in which a camera may stand.
+    `regions` are the rectangles (x0, y0, x1, y1) [m] in which a camera may stand. Attributes of
+    the triangles met: uv (M, 3, 2) repeats, normals (M, 3), material_of (M,), density (M,)
+    repeats per metre.
     """
 
     store: TextureStore
@@ -52,18 +67,31 @@ class Scene:
     sky: Sky = field(default_factory=Sky)
     ambient: float = 0.35
     occlusion: bool = True
+    device: str = 'cpu'                             # see `casters.make_caster`
     materials: list[Material] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._new: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._starts: list[int] = []
-        self._count = 0
-        self._caster = None
+        self._solid, self._clear = make_caster(self.device), make_caster(self.device)
+        self._solid_ids, self._clear_ids = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._looks = np.zeros(0, LOOK)
+        self.uv = np.zeros((0, 3, 2), np.float32)
+        self.normals = np.zeros((0, 3), np.float32)
+        self.material_of = np.zeros(0, np.int32)
+        self.density = np.zeros(0, np.float32)
 
     def material(self, material: Material) -> int:
         """Append a material and return its index."""
         self.materials.append(material)
         return len(self.materials) - 1
+
+    def looks(self, material: np.ndarray) -> np.ndarray:
+        """Return the LOOK row of each material index (N,)."""
+        if len(self._looks) != len(self.materials):
+            self._looks = np.array([
+                (m.texture, m.tint, m.emission, m.mirror, m.clear, m.unknown)
+                for m in self.materials], LOOK)
+        return self._looks[material]
 
     def add(self, shape: Shape, material: int | Material) -> None:
         """Append triangles of one material (a Material or an index from :meth:`material`)."""
@@ -72,72 +100,54 @@ class Scene:
         self._new.append((corners.astype(np.float32), uv.astype(np.float32),
                           np.full(len(corners), index, np.int32)))
 
-    def caster(self):
-        """
-        Return the open3d RaycastingScene of everything added so far.
-
-        Attributes of triangle `starts[geometry] + primitive`: corners, uv (repeats), normals,
-        material_of and texel_density (repeats per metre).
-        """
-        import open3d
-
-        if self._caster is None:
-            self._caster = open3d.t.geometry.RaycastingScene(nthreads=1)
-            self.uv = np.zeros((0, 3, 2), np.float32)
-            self.normals = np.zeros((0, 3), np.float32)
-            self.material_of = np.zeros(0, np.int32)
-            self.density = np.zeros(0, np.float32)
-        if self._new:
-            self._commit(open3d)
-        return self._caster
-
-    def _commit(self, open3d) -> None:
+    def _commit(self) -> None:
+        if not self._new:
+            return
         corners, uv, material = (np.concatenate(a) for a in zip(*self._new))
         self._new = []
-        tile = np.array([m.tile_m for m in self.materials], np.float32)[material]
-        uv = uv / tile[:, None, None]
         cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         area = np.linalg.norm(cross, axis=1)
+        keep = area > MIN_AREA_M2
+        corners, uv, material, cross, area = (
+            a[keep] for a in (corners, uv, material, cross, area))
+        uv = uv / np.array([m.tile_m for m in self.materials], np.float32)[material][:, None, None]
         du, dv = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
         uv_area = np.abs(du[:, 0] * dv[:, 1] - du[:, 1] * dv[:, 0])
-        keep = area > 1e-10
-        self._caster.add_triangles(
-            open3d.core.Tensor(corners[keep].reshape(-1, 3)),
-            open3d.core.Tensor(np.arange(3 * keep.sum(), dtype=np.uint32).reshape(-1, 3)))
-        self._starts.append(self._count)
-        self._count += int(keep.sum())
-        self.uv = np.concatenate([self.uv, uv[keep]])
-        normal = (cross / area.clip(1e-10)[:, None])[keep].astype(np.float32)
-        self.normals = np.concatenate([self.normals, normal])
-        self.material_of = np.concatenate([self.material_of, material[keep]])
-        density = np.sqrt(uv_area[keep] / area[keep])
-        self.density = np.concatenate([self.density, density.astype(np.float32)])
+        ids = len(self.uv) + np.arange(len(uv))
+        self.uv = np.concatenate([self.uv, uv])
+        self.normals = np.concatenate([self.normals, (cross / area[:, None]).astype(np.float32)])
+        self.material_of = np.concatenate([self.material_of, material])
+        self.density = np.concatenate([self.density, np.sqrt(uv_area / area).astype(np.float32)])
+        clear = np.array([m.clear for m in self.materials])[material]
+        if not clear.all():
+            self._solid.add(corners[~clear])
+            self._solid_ids = np.concatenate([self._solid_ids, ids[~clear]])
+        if clear.any():
+            self._clear.add(corners[clear])
+            self._clear_ids = np.concatenate([self._clear_ids, ids[clear]])
 
-    def cast(self, origin: np.ndarray, rays: np.ndarray):
+    def cast(self, origins: np.ndarray, rays: np.ndarray) -> Hits:
         """
         Return (range_m, triangle, barycentric) of the first hit along unit rays.
 
-        :param origin: (3,) or (N, 3) m
+        :param origins: (3,) or (N, 3) m
         :param rays: (N, 3)
-        :return: (N,) float32 with +inf for no hit; (N,) int64, -1 for no hit; (N, 2)
+        :return: as :meth:`casters.Caster.cast`
         """
-        import open3d
-
-        caster = self.caster()
-        both = np.empty((len(rays), 6), np.float32)
-        both[:, :3], both[:, 3:] = origin, rays
-        hit = caster.cast_rays(open3d.core.Tensor(both), nthreads=1)
-        range_m = hit['t_hit'].numpy()
-        geometry = hit['geometry_ids'].numpy().astype(np.int64)
-        seen = np.isfinite(range_m)
-        starts = np.array(self._starts, np.int64)[np.where(seen, geometry, 0)]
-        triangle = np.where(seen, starts + hit['primitive_ids'].numpy(), -1)
-        return range_m, triangle, hit['primitive_uvs'].numpy()
+        self._commit()
+        origins = np.broadcast_to(origins, rays.shape)
+        range_m, triangle, bary = self._solid.cast(origins, rays)
+        if len(self._solid_ids):
+            triangle = np.where(triangle >= 0, self._solid_ids[triangle], -1)
+        if len(self._clear_ids):
+            pane_m, pane, pane_bary = self._clear.cast(origins, rays)
+            nearer = pane_m < range_m
+            range_m = np.where(nearer, pane_m, range_m)
+            triangle = np.where(nearer, self._clear_ids[pane], triangle)
+            bary = np.where(nearer[:, None], pane_bary, bary)
+        return range_m, triangle, bary
 
     def occluded(self, origins: np.ndarray, rays: np.ndarray, reach: np.ndarray) -> np.ndarray:
-        """Return (N,) bool: something lies within `reach` [m] along the unit rays."""
-        import open3d
-
-        both = np.concatenate([origins, rays * reach[:, None]], 1).astype(np.float32)
-        return self.caster().test_occlusions(
-            open3d.core.Tensor(both), tfar=1.0, nthreads=1).numpy()
+        """Return (N,) bool: something opaque lies within `reach` [m] along the unit rays."""
+        self._commit()
+        return self._solid.occluded(origins, rays * reach[:, None])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.simulator.materials import random_colour, random_material
+from training.simulator.materials import glass, random_colour, random_material
 from training.simulator.scene import Material
 from training.simulator.shapes import box, cylinder, ellipsoid, lathe, moved, ring, rod, tube
 from training.simulator.things import make_thing, Thing
@@ -132,7 +132,8 @@ def wire_chair(rng, store) -> Thing:
 def trestle(rng, store) -> Thing:
     """A table top on trestles, X legs, a sledge frame or hairpins."""
     x, y, z = rng.uniform(0.5, 0.9), rng.uniform(0.9, 2.2), rng.uniform(0.45, 1.05)
-    top, metal = random_material(rng, store, 'furniture'), _paint(rng, store)
+    top = glass(rng) if rng.uniform() < 0.15 else random_material(rng, store, 'furniture')
+    metal = _paint(rng, store)
     radius, kind = rng.uniform(0.006, 0.025), rng.uniform()
     parts = [(box(x, y, rng.uniform(0.012, 0.05), z), top)]
     for side in (-1, 1):

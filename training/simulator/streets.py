@@ -7,34 +7,11 @@ import numpy as np
 from training.simulator.library import ObjectLibrary
 from training.simulator.materials import random_material
 from training.simulator.near import PAVEMENT, YARD
-from training.simulator.scene import Material, Scene, Sky
+from training.simulator.scene import Material, Scene
 from training.simulator.shapes import box, cylinder, ellipsoid, grid, lathe, moved, quad
+from training.simulator.skies import random_sky
 
 GROUND_M = 400.0
-# Panoramas that are open sky above this elevation [rad]; what stands lower is far away, or lifted
-# below the horizon, because everything of a sky counts as empty.
-OPEN_SKIES = {'ph_park': 0.0, 'ph_venice': 0.0, 'ph_noon_grass': 0.0, 'ph_eilenriede_park': 0.0,
-              'ph_st_peters_square_night': 0.3, 'ph_narrow_moonlit_road': 0.45}
-
-
-def random_sky(rng, panoramas: list[tuple]) -> Sky:
-    """
-    Return a photographed sky or a gradient, with or without sun.
-
-    :param panoramas: (image (H, W, 3) uint8 RGB, lowest open elevation [rad])
-    """
-    elevation, azimuth = rng.uniform(0.15, 1.4), rng.uniform(-np.pi, np.pi)
-    sun = (float(np.cos(elevation) * np.cos(azimuth)), float(np.cos(elevation) * np.sin(azimuth)),
-           float(np.sin(elevation)))
-    power = float(rng.choice([0.0, rng.uniform(0.5, 1.5)], p=[0.35, 0.65]))
-    if panoramas and rng.uniform() < 0.6:
-        image, lift = panoramas[rng.integers(len(panoramas))]
-        return Sky(image, yaw=float(rng.uniform(0, 7)), lift=lift + float(rng.uniform(0, 0.3)),
-                   sun=sun, sun_power=power)
-    grey = rng.uniform() < 0.4
-    zenith = np.array((0.6, 0.62, 0.66) if grey else (0.2, 0.38, 0.75)) * rng.uniform(0.6, 1.3)
-    horizon = np.array((0.8, 0.8, 0.8) if grey else (0.75, 0.82, 0.9)) * rng.uniform(0.7, 1.2)
-    return Sky(None, tuple(zenith), tuple(horizon), sun=sun, sun_power=power)
 
 
 def make_outdoor(rng, scene: Scene, library: ObjectLibrary, panoramas: list[tuple]) -> None:

@@ -29,7 +29,8 @@ class TextureStore:
         self._levels: list[np.ndarray] = []
         self._table: list[tuple[list[int], list[int], list[int]]] = []
         self._count = 0
-        self._flat: np.ndarray | None = None
+        self._flat = np.empty((0, 3), np.uint8)
+        self._filled = 0
         self.names: dict[str, list[int]] = {}
         self.add(np.full((1, 1, 3), 255, np.uint8))
 
@@ -56,13 +57,19 @@ class TextureStore:
             if half != image.shape[1::-1]:
                 image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
         self._table.append((offsets, heights, widths))
-        self._flat = None
         self.names.setdefault(group, []).append(len(self._table) - 1)
         return len(self._table) - 1
 
     def _freeze(self) -> None:
-        self._flat = np.concatenate(self._levels)
-        self._levels = [self._flat]
+        """Move new pictures into the flat array, which doubles when it is full."""
+        if self._count > len(self._flat):
+            larger = np.empty((max(self._count, 2 * len(self._flat)), 3), np.uint8)
+            larger[:self._filled] = self._flat[:self._filled]
+            self._flat = larger
+        for level in self._levels:
+            self._flat[self._filled:self._filled + len(level)] = level
+            self._filled += len(level)
+        self._levels = []
         table = np.array(self._table, dtype=np.int64)
         self._offset, self._height, self._width = table[:, 0], table[:, 1], table[:, 2]
 
@@ -75,7 +82,7 @@ class TextureStore:
         :param lod: (N,) log2 of texels of level 0 per pixel, relative to a side of one repeat
         :return: (N, 3) float32 in 0..1, as stored (gamma encoded)
         """
-        if self._flat is None:
+        if self._levels:
             self._freeze()
         side = np.maximum(self._width[texture, 0], self._height[texture, 0])
         level = np.clip(np.rint(lod + np.log2(side)), 0, LEVELS - 1).astype(np.int64)

@@ -15,6 +15,7 @@ from training.simulator.scene import Light, Scene
 
 PROBE_HW = (32, 64)
 MIN_CLEARANCE_M = 0.15
+MIN_RANGE_M = 0.05
 MIN_OUTDOOR_HEADROOM_M = 1.5
 
 
@@ -78,7 +79,7 @@ def take_pictures(rng, scene: Scene, library: ObjectLibrary, count: int, config:
         if rng.uniform() < config.tilted:
             rotation = rotation_from_rpy(*rng.normal(0, config.tilt_rad, 2), 0.0)
         radiance, range_m = render(scene, position, config.size_hw, rng, rotation)
-        if range_m.min() > 0.05:
+        if np.nanmin(range_m) > MIN_RANGE_M:
             yield develop(rng, radiance), range_m, height
     scene.lights = lamps
 

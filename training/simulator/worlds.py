@@ -10,7 +10,7 @@ from training.simulator.library import box_uv, load_glb
 from training.simulator.materials import random_colour, random_material
 from training.simulator.scene import Light, Material, Scene
 from training.simulator.shapes import moved
-from training.simulator.streets import random_sky
+from training.simulator.skies import backdrop, random_sky
 from training.simulator.textures import SimulatorError, TextureStore
 
 # name -> (indoor, camera region; None = the whole floor)
@@ -73,6 +73,7 @@ def make_world(rng, scene: Scene, library: WorldLibrary, name: str, panoramas, v
     scene.regions = [region or (float(low[0]), float(low[1]), float(high[0]), float(high[1]))]
     scene.ambient = float(rng.uniform(0.3, 0.6))
     if scene.indoor:
+        scene.sky = backdrop(rng, panoramas)
         for _ in range(int(rng.integers(2, 6))):
             position = (*rng.uniform(low[:2], high[:2]), float(rng.uniform(2.0, 2.8)))
             scene.lights.append(Light(position, float(rng.uniform(1, 4))))

@@ -82,8 +82,7 @@ def test_every_row_of_every_table_is_a_valid_config(name):
     base = {'seam': 'small_dap', 'da2_losses': 'small_da2', 'sphere_embedding': 'small_da2'}
     config = yaml.safe_load((CONFIGS / f'{base.get(name, "small")}.yaml').read_text())
     table = read_table(name)
-    from training.networks import network_classes
-    from training.networks import make_config
+    from training.networks import make_config, network_classes
     from training.objectives import make_objective
     for row in table.rows:
         run = row_config(row, 3, config)

@@ -1,4 +1,10 @@
 import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -6,13 +12,17 @@ import pytest
 torch = pytest.importorskip('torch')
 yaml = pytest.importorskip('yaml')
 pytest.importorskip('safetensors')
+pytest.importorskip('accelerate')
 
 from training import train  # noqa: E402
-from training.checkpoint import load_checkpoint  # noqa: E402
+from training.checkpoint import build, load_checkpoint  # noqa: E402
 from training.data.shards import write_shard  # noqa: E402
 from training.networks import build_network  # noqa: E402
+from training.optimise import parameter_groups, rate_factor, Schedule  # noqa: E402
 from training.sample import Sample  # noqa: E402
+from training.train_config import config_from_dict, TrainError  # noqa: E402
 
+CONFIGS = Path(train.__file__).parent / 'configs'
 TINY = {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
         'decoder': [8, 8, 8, 8]}
 
@@ -37,101 +47,369 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+class Setting:
+    """A config file, a folder of 12 samples, and runs with them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.write_config()
+        (folder / 'data').mkdir()
+        rng = np.random.default_rng(0)
+        write_shard(folder / 'data' / '00000.tar', [room_sample(rng) for _ in range(12)], {})
+
+    def write_config(self, **changes):
+        config = yaml.safe_load((CONFIGS / 'pano_tiny.yaml').read_text())
+        config |= {'model': TINY, 'batch': 3, 'warmup_steps': 2, 'mixed_precision': 'no',
+                   'evaluate_images': 4} | changes
+        (self.folder / 'config.yaml').write_text(yaml.safe_dump(config))
+
+    def words(self, out, steps, *more):
+        return ['--config', f'{self.folder}/config.yaml', '--data', f'{self.folder}/data',
+                '--out', f'{self.folder}/{out}', '--steps', str(steps), *map(str, more)]
+
+    def __call__(self, out, steps, *more):
+        return train.main(self.words(out, steps, *more))
+
+    def launch(self, *command):
+        return subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, cwd=CONFIGS.parents[1],
+            env=os.environ | {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''})
+
+    def entries(self, out, key='loss'):
+        lines = (self.folder / out / 'log.jsonl').read_text().splitlines()
+        return [e for e in map(json.loads, lines) if key in e]
+
+    def losses(self, out):
+        return [entry['loss'] for entry in self.entries(out)]
+
+
 @pytest.fixture
-def setting(tmp_path):
-    """A config file, a folder of 12 samples, and the arguments of a run of some steps."""
-    config = yaml.safe_load(
-        (train.Path(train.__file__).parent / 'configs' / 'pano_tiny.yaml').read_text())
-    config |= {'model': TINY, 'batch': 3, 'warmup_steps': 2, 'bf16': False, 'evaluate_images': 4}
-    (tmp_path / 'config.yaml').write_text(yaml.safe_dump(config))
-    rng = np.random.default_rng(0)
-    (tmp_path / 'data').mkdir()
-    write_shard(tmp_path / 'data' / '00000.tar', [room_sample(rng) for _ in range(12)], {})
-
-    def run(out, steps, *more):
-        return train.main(['--config', str(tmp_path / 'config.yaml'), '--data',
-                           str(tmp_path / 'data'), '--out', str(tmp_path / out), '--steps',
-                           str(steps), *more])
-    return tmp_path, run
+def run(tmp_path):
+    return Setting(tmp_path)
 
 
-def losses_of(folder):
-    entries = [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines()]
-    return [e['loss'] for e in entries if 'loss' in e]
+def weights_of(folder):
+    return load_checkpoint(folder / 'checkpoint.safetensors').state
 
 
-def test_a_short_run_learns_and_leaves_a_checkpoint_that_loads(setting):
-    folder, run = setting
-    assert run('a', 30, '--val', f'seen={folder}/data') == 0
-    losses = losses_of(folder / 'a')
+# --- a run and what it leaves
+
+def test_a_short_run_learns_and_leaves_a_checkpoint_that_loads(run):
+    assert run('a', 30, '--val', f'seen={run.folder}/data') == 0
+    losses = run.losses('a')
     assert len(losses) == 30 and np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
-    checkpoint = load_checkpoint(folder / 'a' / 'checkpoint.safetensors')
-    assert checkpoint.network == 'pano_tiny'
-    assert checkpoint.provenance['step'] == 30 and checkpoint.provenance['samples'] == 90
-    assert checkpoint.provenance['data'] == ['data: 1 shards, 00000.tar to 00000.tar']
-    assert checkpoint.provenance['config']['seed'] == 1 and checkpoint.provenance['commit']
+    checkpoint = load_checkpoint(run.folder / 'a' / 'checkpoint.safetensors')
+    about = checkpoint.provenance
+    assert checkpoint.network == 'pano_tiny' and about['step'] == 30 and about['samples'] == 90
+    assert about['data'] == ['data: 1 shards, 00000.tar to 00000.tar']
+    assert about['config']['seed'] == 1 and about['config']['loss'] == {} and about['commit']
     build_network(checkpoint.network, checkpoint.config).load_state_dict(checkpoint.state)
-    assert list((folder / 'a').glob('seen_*.jpg'))
+    assert list((run.folder / 'a').glob('seen_*.jpg'))
+    assert 0 <= run.entries('a')[-1]['wait_share'] <= 1
 
 
-def test_a_killed_run_continues_with_the_same_losses(setting, monkeypatch):
-    folder, run = setting
-    assert run('whole', 6) == 0
-    original, saves = train.save_atomically, []
-    monkeypatch.setattr(train, 'reestimate_statistics', lambda *a, **k: None)
-
-    def kill_after_save(path, state):
-        original(path, state)
-        saves.append(state['step'])
-        raise KeyboardInterrupt
-    monkeypatch.setattr(train, 'save_atomically', kill_after_save)
-    text = (folder / 'config.yaml').read_text()
-    (folder / 'config.yaml').write_text(text.replace('save_minutes: 3', 'save_minutes: 0'))
-    for _ in range(3):
-        with pytest.raises(KeyboardInterrupt):
-            run('parts', 6)
-    monkeypatch.setattr(train, 'save_atomically', original)
-    assert run('parts', 6) == 0
-    assert saves == [1, 2, 3]
-    np.testing.assert_allclose(losses_of(folder / 'parts'), losses_of(folder / 'whole'), rtol=1e-4)
+def test_tensorboard_holds_scalars_and_pictures(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    assert run('a', 2, '--val', f'seen={run.folder}/data') == 0
+    events = EventAccumulator(str(run.folder / 'a' / 'tensorboard'))
+    events.Reload()
+    assert {'train/loss', 'train/gradient', 'val_seen/aligned'} <= set(events.Tags()['scalars'])
+    assert [round(e.value, 5) for e in events.Scalars('train/loss')] == [
+        round(loss, 5) for loss in run.losses('a')]
+    assert events.Tags()['images'] == ['seen']
 
 
-def test_a_corrupt_sample_is_named_and_replaced(setting, capsys):
-    folder, run = setting
-    tar = folder / 'data' / '00000.tar'
+@pytest.mark.parametrize('name', ['pano_tiny', 'pano_tiny_gpu', 'pano_small', 'dap', 'da2'])
+def test_shipped_configs_are_read_and_fit_their_network(name):
+    config = train.read_config(CONFIGS / f'{name}.yaml')
+    with torch.device('meta'):
+        network = build_network(config.network, config.model)
+    groups = parameter_groups(network, config)
+    assert sum(p.numel() for g in groups for p in g['params']) == sum(
+        p.numel() for p in network.parameters())
+    if name == 'pano_small':
+        assert 20e6 < sum(p.numel() for p in network.parameters()) < 30e6
+
+
+# --- resuming
+
+def test_a_killed_run_continues_with_the_identical_losses(run):
+    run.write_config(save_minutes=0, ema=0.9)
+    assert run('whole', 12) == 0
+    process = run.launch('-m', 'training.train', *run.words('parts', 12))
+    resume = run.folder / 'parts' / 'resume.pt'
+    deadline = time.monotonic() + 120
+    while not resume.exists() or len(run.entries('parts')) < 4:
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = len(run.entries('parts'))
+    saved = torch.load(resume, weights_only=True)['step']
+    assert 0 < saved <= before < 12
+    assert run('parts', 12) == 0
+    whole = {entry['step']: entry['loss'] for entry in run.entries('whole')}
+    again = run.entries('parts')
+    assert [e['step'] for e in again[before:]] == list(range(saved + 1, 13))
+    assert all(entry['loss'] == whole[entry['step']] for entry in again)
+    for name, tensor in weights_of(run.folder / 'whole').items():
+        assert torch.equal(tensor, weights_of(run.folder / 'parts')[name]), name
+
+
+def test_data_processes_change_nothing(run):
+    run.write_config(workers=0)
+    assert run('none', 3) == 0
+    run.write_config(workers=3)
+    assert run('three', 3) == 0
+    assert run.losses('none') == run.losses('three')
+
+
+@pytest.mark.parametrize('precision', ['no', 'bf16'])
+def test_two_processes_equal_one_that_accumulates(run, precision):
+    run.write_config(batch=2, accumulate=2, mixed_precision=precision)
+    assert run('one', 4) == 0
+    run.write_config(batch=2, accumulate=1, mixed_precision=precision)
+    process = run.launch('-m', 'accelerate.commands.launch', '--cpu', '--num_processes', '2',
+                         '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend',
+                         'no', '--main_process_port', '0', '-m', 'training.train',
+                         *run.words('two', 4))
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    one, two = weights_of(run.folder / 'one'), weights_of(run.folder / 'two')
+    about = load_checkpoint(run.folder / 'two' / 'checkpoint.safetensors').provenance
+    assert about['processes'] == 2 and about['samples'] == 16
+    tolerance = 1e-4 if precision == 'no' else 2e-2
+    learned = [name for name in one if 'running' not in name and 'num_batches' not in name]
+    for name in learned:
+        torch.testing.assert_close(two[name], one[name], rtol=tolerance, atol=tolerance)
+
+
+def test_a_larger_batch_of_images_is_the_mean_of_its_parts(run):
+    """Without batch norm, accumulating two batches of 2 is one step on their 4 images."""
+    from training.batches import Batches, Sources
+    from training.forward import Forward
+    from training.objectives import make_objective
+    config = config_from_dict({'network': 'pano_tiny', 'model': TINY, 'batch': 2})
+    torch.manual_seed(0)
+    forward = Forward(build_network('pano_tiny', TINY)).eval()
+    cpu = torch.device('cpu')
+    objective = make_objective(config, (32, 64), forward.range_masks_m, True, False, cpu)
+    batches = Batches(Sources([run.folder / 'data']), config, (32, 64), 100)
+    parts = [batches[k].on(cpu) for k in (0, 1)]
+    both = parts[0]._replace(**{name: torch.cat([getattr(part, name) for part in parts])
+                                for name in ('image', 'range_m', 'told_height_m', 'height_m')})
+    each = [objective(forward(b.image, b.told_height_m), b)[0] for b in (*parts, both)]
+    assert each[2].item() == pytest.approx((each[0] + each[1]).item() / 2, rel=1e-5)
+
+
+# --- what goes wrong
+
+def test_a_corrupt_sample_is_skipped_counted_and_named(run, capsys):
+    tar = run.folder / 'data' / '00000.tar'
     data = bytearray(tar.read_bytes())
     data[512:700] = b'\0' * 188         # the first JPEG
     tar.write_bytes(data)
+    (run.folder / 'data' / '00001.tar').write_bytes(b'no tar' * 99)
     assert run('a', 12) == 0
-    assert '00000_0000' in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert '2 corrupt' in told and '00000_0000' in told and '00001.tar' in told
+    counts = run.entries('a', 'skipped')[0]['skipped']
+    assert len(counts) == 2 and max(counts.values()) > 1
 
 
-def test_schedule_ends_by_steps_time_or_deadline(monkeypatch):
-    def schedule(*words):
-        return train.Schedule(train.parse_args(
-            ['--config', 'c', '--data', 'd', '--out', 'o', *words]))
-    assert schedule('--steps', '10').progress(5, 1e9) == 0.5
-    assert schedule('--minutes', '2').progress(10 ** 9, 60) == 0.5
-    by_clock = schedule('--deadline', '12:00')
-    monkeypatch.setattr(train.time, 'time', lambda: by_clock.end - 300)
-    assert by_clock.progress(0, 900) == 0.75
-    monkeypatch.setattr(train.time, 'time', lambda: by_clock.end + 1)
-    assert by_clock.progress(0, 900) == 1
-    with pytest.raises(train.TrainError, match='exactly one'):
-        schedule()
+def test_data_without_valid_pixel_stops_with_its_name(run, capsys):
+    (run.folder / 'bad').mkdir()
+    sample = room_sample(np.random.default_rng(0))
+    sample.range_m[:], sample.valid[:] = np.nan, False
+    write_shard(run.folder / 'bad' / '00000.tar', [sample] * 3, {})
+    assert run('a', 3, '--data', run.folder / 'data', run.folder / 'bad') == 1
+    assert f'data set {run.folder}/bad has no valid pixel' in capsys.readouterr().err
 
 
-def test_rate_warms_up_and_falls_to_zero():
-    config = {'learning_rate': 1.0, 'warmup_steps': 4}
-    assert train.learning_rate(config, 0, 0.0) == 0.25
-    assert train.learning_rate(config, 100, 0.5) == pytest.approx(0.5)
-    assert train.learning_rate(config, 100, 1.2) == pytest.approx(0)
+def test_data_is_drawn_by_weight(run):
+    from training.batches import Sources
+    (run.folder / 'dark').mkdir()
+    sample = room_sample(np.random.default_rng(0))
+    sample.image[:] = 0
+    write_shard(run.folder / 'dark' / '00000.tar', [sample] * 2, {})
+    sources = Sources([f'{run.folder}/data=3', f'{run.folder}/dark=1'])
+    rng = np.random.default_rng(0)
+    dark = np.mean([sources.draw(rng).image.max() == 0 for _ in range(400)])
+    assert dark == pytest.approx(0.25, abs=0.06)
+    with pytest.raises(TrainError, match='to every source'):
+        Sources([f'{run.folder}/data=3', run.folder / 'dark'])
 
 
-def test_wrong_config_is_one_line(tmp_path, capsys):
+def test_absurd_learning_rate_ends_with_a_message_and_a_good_checkpoint(run, capsys):
+    run.write_config(save_minutes=0)
+    assert run('a', 4) == 0
+    good = weights_of(run.folder / 'a')
+    run.write_config(save_minutes=0, learning_rate=1e30)
+    assert run('a', 100) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert 'gradients in a row are not finite' in message and 'lower learning_rate (1e+30)' in message
+    assert f'the checkpoint of step 4 is kept in {run.folder}/a' in message
+    for name, tensor in weights_of(run.folder / 'a').items():
+        assert torch.isfinite(tensor.float()).all() and torch.equal(tensor, good[name])
+
+
+def test_weights_that_are_not_finite_are_never_saved(run, capsys):
+    assert run('a', 2) == 0
+    path = run.folder / 'a' / 'resume.pt'
+    state = torch.load(path, weights_only=True)
+    state['model']['out.bias'][0] = float('nan')
+    torch.save(state, path)
+    run.write_config(save_minutes=0)
+    assert run('a', 100) == 1
+    assert 'are not finite' in capsys.readouterr().err
+    assert all(torch.isfinite(t.float()).all() for t in weights_of(run.folder / 'a').values())
+
+
+def test_one_bad_step_is_skipped_and_leaves_no_trace_in_the_statistics():
+    from training.optimise import restore_statistics
+    network = build_network('pano_tiny', TINY)
+    ema = build_network('pano_tiny', TINY)
+    network.stem.norm.running_mean[0] = float('nan')
+    restore_statistics(network, ema)
+    assert torch.isfinite(network.stem.norm.running_mean).all()
+
+
+def test_out_of_memory_is_one_line_that_names_the_remedy(run):
+    run.write_config(batch=64, model=TINY | {'size_hw': [256, 512], 'stem': 64})
+    limit = ('import resource, sys, torch; from training import train; '
+             'import torch.utils.tensorboard; used = int(open("/proc/self/statm").read().split()'
+             '[0]) * 4096; resource.setrlimit(resource.RLIMIT_AS, (used + 2**30,) * 2); '
+             'sys.exit(train.main(sys.argv[1:]))')
+    process = run.launch('-c', limit, *run.words('a', 2))
+    output = process.communicate(timeout=240)[0]
+    assert process.returncode == 1
+    last = output.splitlines()[-1]
+    assert last.startswith('error: out of memory on cpu with batch 64; lower batch and raise')
+    assert 'nothing was saved yet' in last
+
+
+def test_full_disk_keeps_the_old_checkpoint(run, monkeypatch):
+    from training import run_folder
+    assert run('a', 2) == 0
+    folder = run_folder.RunFolder(run.folder / 'a', silent=False)
+    state = folder.resume()
+    before = {p.name: p.read_bytes() for p in (run.folder / 'a').iterdir() if p.is_file()}
+    bad = run_folder.Snapshot('pano_tiny', {}, state, {})
+    monkeypatch.setattr(run_folder.os, 'getpid', lambda: 'x/no_such_folder')   # nothing writes
+    with pytest.raises(TrainError, match='the checkpoint of step 2 is kept'):
+        folder.save(bad)
+    assert before == {p.name: p.read_bytes() for p in (run.folder / 'a').iterdir()
+                      if p.is_file()}
+
+
+def test_damaged_resume_file_is_named(run, capsys):
+    assert run('a', 1) == 0
+    (run.folder / 'a' / 'resume.pt').write_bytes(b'half')
+    assert run('a', 2) == 1
+    assert 'resume.pt is damaged; delete it' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'objectiv': 'pano'}, "unknown field 'objectiv'"),
+    ({'objective': 'dpa'}, "objective 'dpa' does not exist; there are: pano, dap, da2"),
+    ({'loss': {'silgo': 1.0}}, "loss 'silgo' does not exist"),
+    ({'loss': {'distil': 1.0}}, "loss 'distil' needs an output"),
+    ({'learning_rate': '1e-3'}, "learning_rate must be float, got the text '1e-3'"),
+    ({'batch': 0}, 'batch must be at least 1'),
+    ({'mixed_precision': 'fp8'}, "mixed_precision 'fp8' does not exist"),
+    ({'size_hw': [64, 128]}, r'size_hw \(64, 128\) differs from \(32, 64\) of the network'),
+])
+def test_wrong_config_is_one_line(run, capsys, change, message):
+    run.write_config(**change)
+    assert run('a', 1) == 1
+    told = capsys.readouterr().err
+    assert told.startswith('error: ') and told.count('\n') == 1
+    import re
+    assert re.search(message, told)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='fp16 runs on this machine')
+def test_fp16_on_the_cpu_is_refused(run, capsys):
+    run.write_config(mixed_precision='fp16')
+    assert run('a', 1) == 1
+    assert 'fp16 needs a GPU' in capsys.readouterr().err
+
+
+def test_absent_config_is_one_line(tmp_path, capsys):
     words = ['--data', str(tmp_path), '--out', str(tmp_path), '--steps', '1', '--config']
     assert train.main([*words, str(tmp_path / 'none.yaml')]) == 1
     assert 'none.yaml does not exist' in capsys.readouterr().err
     (tmp_path / 'empty.yaml').write_text('seed: 1\n')
     assert train.main([*words, str(tmp_path / 'empty.yaml')]) == 1
     assert "no 'network'" in capsys.readouterr().err
+
+
+# --- schedule
+
+def test_schedule_ends_by_steps_time_or_deadline(monkeypatch):
+    from training import optimise
+
+    def schedule(*words):
+        return Schedule(train.parse_args(
+            ['--config', 'c', '--data', 'd', '--out', 'o', *words]))
+    assert schedule('--steps', '10').progress(5, 1e9) == 0.5
+    assert schedule('--minutes', '2').progress(10 ** 9, 60) == 0.5
+    by_clock = schedule('--deadline', '12:00')
+    monkeypatch.setattr(optimise.time, 'time', lambda: by_clock.end - 300)
+    assert by_clock.progress(0, 900) == 0.75
+    monkeypatch.setattr(optimise.time, 'time', lambda: by_clock.end + 1)
+    assert by_clock.progress(0, 900) == 1
+    with pytest.raises(TrainError, match='exactly one'):
+        schedule()
+    with pytest.raises(TrainError, match='not HH:MM'):
+        schedule('--deadline', 'noon')
+
+
+def test_rate_warms_up_and_falls_to_zero():
+    config = config_from_dict({'network': 'pano_tiny', 'warmup_steps': 4})
+    assert rate_factor(config, 0, 0.0) == 0.25
+    assert rate_factor(config, 100, 0.5) == pytest.approx(0.5)
+    assert rate_factor(config, 100, 1.2) == pytest.approx(0)
+
+
+def test_encoder_learns_at_its_own_rate():
+    config = config_from_dict({'network': 'pano_tiny', 'model': TINY, 'learning_rate': 5e-5,
+                               'encoder_learning_rate': 5e-6})
+    network = build_network('pano_tiny', TINY)
+    rates = {id(p): g['rate'] for g in parameter_groups(network, config) for p in g['params']}
+    assert rates[id(network.stem.conv.weight)] == rates[id(network.stages[3][0].conv.weight)]
+    assert rates[id(network.stem.conv.weight)] == 5e-6 and rates[id(network.out.weight)] == 5e-5
+    assert len(rates) == len(list(network.parameters()))
+
+
+# --- starting weights, teachers
+
+def test_init_starts_from_the_weights_of_a_checkpoint(run):
+    assert run('a', 3) == 0
+    run.write_config(learning_rate=1e-12)
+    assert run('b', 1, '--init', run.folder / 'a') == 0
+    first, second = weights_of(run.folder / 'a'), weights_of(run.folder / 'b')
+    torch.testing.assert_close(second['out.weight'], first['out.weight'])
+
+
+def test_a_student_comes_nearer_to_its_teacher(run):
+    run.write_config(model=TINY | {'size_hw': [64, 128]})
+    assert run('teacher', 20) == 0
+    teacher = build(load_checkpoint(run.folder / 'teacher'))
+    rng = np.random.default_rng(1)
+    samples = [room_sample(rng) for _ in range(4)]
+    image = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2) / 255
+    heights = torch.tensor([s.camera_height_m for s in samples])
+    large = torch.nn.functional.interpolate(image, (64, 128), mode='bilinear')
+    wanted = torch.nn.functional.interpolate(
+        teacher(large, heights)[0][:, None], (32, 64), mode='area')[:, 0]
+
+    def departure(out):
+        return (build(load_checkpoint(run.folder / out))(image, heights)[0] - wanted).abs().mean()
+    # nothing but the teacher is left of the losses
+    only = {name: 0 for name in ('log_l1', 'scale_free', 'gradient', 'mask', 'empty', 'height')}
+    run.write_config(loss=only)
+    assert run('short', 2, '--teacher', run.folder / 'teacher') == 0
+    assert run('long', 40, '--teacher', run.folder / 'teacher') == 0
+    assert departure('long') < 0.7 * departure('short')

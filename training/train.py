@@ -1,366 +1,378 @@
 """
 Train a network on shards; stops and resumes anywhere.
 
-Example:
-    torchrun --standalone --nproc-per-node 2 -m training.train \\
+Examples::
+
+    accelerate launch --cpu --num_processes 2 -m training.train \\
         --config training/configs/pano_tiny.yaml --data shards/train \\
         --val mixed=shards/val --out runs/pano_tiny --minutes 120
+    accelerate launch --num_processes 8 --multi_gpu -m training.train ... --steps 100000
+    python -m training.train --config training/configs/dap.yaml --init model.pth \\
+        --heads 10,20,50,100 --data shards/train --out runs/heads --steps 5000
 
-One process runs without torchrun. The draw of samples depends on (seed, step, process) alone, so a
-run killed and started again with the same command continues with the same samples. The schedule
-follows the time: it ends at --deadline (UTC), or after --minutes of training, or after --steps;
-time spent stopped between two steps does not count as training.
+One process runs without `accelerate launch`. Batches depend on seed and number alone, so a run
+killed and started again with the same command goes on with the same losses. The schedule follows
+the time: it ends at --deadline (UTC), or after --minutes of training, or after --steps; time
+spent stopped between two steps does not count as training.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict
 from datetime import timedelta
-import json
-import math
-import os
 from pathlib import Path
-import subprocess
 import sys
 import time
 
-import cv2
-import numpy as np
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast, gather_object
 import torch
-import torch.distributed as dist
-import yaml
 
 from da_ros.errors import DaRosError
-from da_ros.sphere import solid_angles
-from training import losses
-from training.augment import augment
-from training.checkpoint import save_checkpoint
-from training.data.shards import colour_of_range, ShardError, ShardSet
+from training import head_training
+from training.batches import Batch, Batches, load, one_thread, Sources
+from training.data.shards import ShardSet
+from training.forward import (
+    Forward,
+    image_size,
+    load_encoder,
+    load_initial,
+    load_teacher,
+)
 from training.networks import build_network
+from training.objectives import make_objective, MASK_TERMS
+from training.optimise import (
+    batch_norms,
+    clip,
+    parameter_groups,
+    rate_factor,
+    restore_statistics,
+    Schedule,
+    update_ema,
+)
+from training.run_folder import current_commit, on_cpu, RunFolder, Snapshot
+from training.train_config import read_config, TrainConfig, TrainError
+from training.validation import evaluate
 
 LONGEST_STEP_S = 20.0       # a longer gap means that the process was stopped
-DAY_S = 86400
-POLE_WEIGHT = 0.15
-
-
-class TrainError(DaRosError):
-    """A configuration or a run folder that cannot be trained."""
+LOG_EVERY_S = 30.0
+BAD_STEPS = 25              # in a row; fp16 lowers its scale about 16 times at the start
+STATISTICS_IMAGES = 512
+MEMORY_MESSAGES = ('out of memory', "can't allocate memory", 'not enough memory',
+                   'Cannot allocate memory', 'Unable to allocate')
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog='python -m training.train', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', type=Path, required=True)
-    parser.add_argument('--data', type=Path, nargs='+', required=True, help='shard folders')
+    parser.add_argument('--data', nargs='+', required=True, metavar='SOURCE[=WEIGHT]',
+                        help='shard folders, shards, list files; weights = probabilities')
     parser.add_argument('--val', nargs='*', default=[], metavar='NAME=FOLDER', action='extend')
     parser.add_argument('--out', type=Path, required=True, help='run folder')
     parser.add_argument('--minutes', type=float, help='training time')
     parser.add_argument('--deadline', help='UTC time of day HH:MM at which the schedule ends')
     parser.add_argument('--steps', type=int, help='optimiser steps')
+    parser.add_argument('--init', type=Path, help='checkpoint to start from, ours or released')
+    parser.add_argument('--init-encoder', type=Path, help='published DINOv2 / DINOv3 weights')
+    parser.add_argument('--teacher', type=Path, help='checkpoint whose range is a second target')
+    parser.add_argument('--heads', type=head_training.thresholds, metavar='METRES,...',
+                        help='train these range-mask heads of --init, each on its own')
+    parser.add_argument('--joint', action='store_true', help='with --heads: train all along')
     return parser.parse_args(argv)
 
 
-class Schedule:
-    """Fraction of the run that is done: by steps, by training time, or by a deadline."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        if sum(a is not None for a in (args.minutes, args.deadline, args.steps)) != 1:
-            raise TrainError('give exactly one of --minutes, --deadline, --steps')
-        self.steps, self.seconds, self.end = args.steps, None, None
-        if args.minutes is not None:
-            self.seconds = args.minutes * 60
-        if args.deadline is not None:
-            hours, minutes = (int(part) for part in args.deadline.split(':'))
-            midnight = time.time() // DAY_S * DAY_S
-            self.end = midnight + hours * 3600 + minutes * 60
-            if self.end < time.time():
-                self.end += DAY_S
-
-    def progress(self, step: int, elapsed_s: float) -> float:
-        """Return 0 at the start and >= 1 when the run is over."""
-        if self.steps is not None:
-            return step / self.steps
-        if self.seconds is not None:
-            return elapsed_s / self.seconds
-        left = self.end - time.time()
-        return 1.0 if left <= 0 else elapsed_s / (elapsed_s + left)
-
-
-def learning_rate(config: dict, step: int, progress: float) -> float:
-    """Return the warmed-up cosine rate."""
-    warm = min(1.0, (step + 1) / config['warmup_steps'])
-    return config['learning_rate'] * warm * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-
-def make_batch(data: ShardSet, config: dict, rng: np.random.Generator):
+def make_accelerator(config: TrainConfig) -> Accelerator:
     """
-    Return (image (B, 3, H, W) float, range_m (B, H, W), told height (B,), true height (B,)).
+    Return the accelerator, which knows device and processes.
 
-    A corrupt sample is replaced by another draw and named on stderr.
+    :raises TrainError: if the device cannot train in the wanted precision
     """
-    samples = []
-    while len(samples) < config['batch']:
-        try:
-            samples.append(augment(data[int(rng.integers(len(data)))], rng))
-        except ShardError as error:
-            print(f'skipped: {error}', file=sys.stderr)
-    image = np.stack([s.image for s in samples]).transpose(0, 3, 1, 2)
-    range_m = np.stack([s.range_m for s in samples])
-    height = np.array([s.camera_height_m for s in samples], np.float32)
-    told = height * np.exp(rng.normal(0, config['height_jitter'], len(height)))
-    told = told * (rng.uniform(size=len(height)) < config['height_known'])
-    return (torch.from_numpy(np.ascontiguousarray(image)).float() / 255,
-            torch.from_numpy(np.ascontiguousarray(range_m, np.float32)),
-            torch.from_numpy(told.astype(np.float32)), torch.from_numpy(height))
+    AcceleratorState._reset_state()         # a second run in one process may differ in precision
+    if config.mixed_precision == 'fp16' and PartialState().device.type == 'cpu':
+        raise TrainError('mixed_precision fp16 needs a GPU; use bf16 or no')
+    accelerator = Accelerator(
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_steps=config.accumulate,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2)),
+                         DistributedDataParallelKwargs(find_unused_parameters=True)])
+    one_thread()
+    if accelerator.device.type == 'cpu' and accelerator.num_processes > 1:
+        torch.set_num_threads(1)            # threads on busy cores wait for each other
+    if accelerator.device.type == 'cuda':
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision('high')
+    return accelerator
 
 
-def loss_weights(height: int, width: int) -> torch.Tensor:
+def make_network(config: TrainConfig, args: argparse.Namespace) -> torch.nn.Module:
     """
-    Return (H, W) solid angles, raised at the poles to a share of the equator's.
+    Return the network with its first weights.
 
-    Without the floor the rows at the poles get almost no gradient, and Adam, which scales every
-    parameter alike, lets their own parameters (row prior, row bias) wander.
+    :raises DaRosError: if the config or a checkpoint does not fit
     """
-    weight = solid_angles(height, width).astype(np.float32)
-    return torch.from_numpy(np.maximum(weight, POLE_WEIGHT * weight.max()))
-
-
-def compute_loss(model, batch, config: dict, solid_angle: torch.Tensor):
-    """Return the weighted sum and the parts as {name: float}."""
-    image, range_m, told, height = batch
-    with torch.autocast('cpu', torch.bfloat16, enabled=config['bf16']):
-        log_range, logits, guess = model.predict(image, told)
-    log_range, logits, guess = log_range.float(), logits.float(), guess.float()
-    usable = torch.isfinite(range_m) & (range_m <= config['max_target_m']) & (range_m > 0.02)
-    target = torch.log(torch.where(usable, range_m, 1.0))
-    weight = solid_angle * usable
-    unknown = ((told == 0) & (height > 0)).float()
-    parts = {
-        'log_l1': losses.log_l1(log_range, target, weight),
-        'scale_free': losses.scale_free_l1(log_range, target, weight),
-        'gradient': losses.multi_scale_gradient(log_range, target, weight),
-        'mask': losses.range_mask_bce(logits, range_m, model.config.range_masks_m, solid_angle),
-        'empty': losses.empty_hinge(log_range, range_m, config['max_target_m'], solid_angle),
-        'height': (unknown * (guess - torch.log(height.clamp(min=0.02))).abs()).mean()}
-    total = sum(config['loss'][name] * value for name, value in parts.items())
-    return total, {name: float(value.detach()) for name, value in parts.items()}
-
-
-def average_gradients(model, world: int) -> None:
-    """Average the gradients over the processes in one message."""
-    if world == 1:
-        return
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in grads])
-    dist.all_reduce(flat)
-    flat /= world
-    for grad, part in zip(grads, flat.split([g.numel() for g in grads])):
-        grad.copy_(part.view_as(grad))
-
-
-def update_ema(ema, model, decay: float, step: int) -> None:
-    """Move the averaged weights and statistics towards the model's."""
-    decay = min(decay, (1 + step) / (10 + step))
-    own, new = ema.state_dict(), model.state_dict()
-    for name, value in own.items():
-        if value.dtype.is_floating_point:
-            value.lerp_(new[name], 1 - decay)
-        else:
-            value.copy_(new[name])
+    torch.manual_seed(config.seed)
+    if args.heads:
+        if not args.init:
+            raise TrainError('--heads needs --init: the checkpoint whose features they read')
+        from training.export import read_checkpoint
+        checkpoint = read_checkpoint(args.init, config.network)
+        return head_training.network_with_heads(checkpoint, args.heads, config.seed)
+    network = build_network(config.network, config.model)
+    if args.init_encoder:
+        load_encoder(network, args.init_encoder)
+    if args.init:
+        load_initial(network, config.network, args.init)
+    return network
 
 
 @torch.no_grad()
-def evaluate(model, data: ShardSet, count: int) -> tuple[dict, np.ndarray]:
+def reestimate_statistics(forward: Forward, batches: Batches, device: torch.device,
+                          plain: bool) -> bool:
     """
-    Return AbsRel (mean over images) unaligned, aligned by the median, and told the height.
+    Replace the batch-norm statistics by their plain mean over training images.
 
-    :return: scores, and a picture (image, target, prediction per column) of six samples
+    :param plain: leave them as they are, only look at one batch
+    :return: whether all that the network says is finite
     """
-    model.eval()
-    rows, tiles = [], []
-    picked = np.linspace(0, len(data) - 1, min(count, len(data))).astype(int)
-    for place, index in enumerate(picked):
-        sample = data[int(index)]
-        image = torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1)))[None]
-        image = image.float() / 255
-        heights = torch.tensor([0.0, sample.camera_height_m])
-        log_range, _ = model(image.expand(2, -1, -1, -1), heights)
-        free, told = log_range.exp().numpy()
-        use = sample.valid & (sample.range_m < 100)
-        weight = solid_angles(*use.shape)[use]
-        target = sample.range_m[use]
-        scale = np.median(target) / np.median(free[use])
-        rows.append([np.average(np.abs(p[use] - target) / target, weights=weight)
-                     for p in (free, free * scale, told)])
-        if place % max(1, len(picked) // 6) == 0 and len(tiles) < 6:
-            tiles.append(np.concatenate([sample.image, colour_of_range(sample.range_m),
-                                         colour_of_range(told)]))
-    model.train()
-    mean = np.mean(rows, 0)
-    scores = dict(zip(('unaligned', 'aligned', 'told_height'), (round(float(v), 4) for v in mean)))
-    return scores, np.concatenate(tiles, 1)
-
-
-@torch.no_grad()
-def reestimate_statistics(model, data: ShardSet, config: dict, batches: int) -> None:
-    """Replace the batch-norm statistics by their plain mean over training images."""
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    norms = [] if plain else batch_norms(forward)
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
-    model.train()
-    rng = np.random.default_rng((config['seed'], 7))
-    for _ in range(batches):
-        image, _, told, _ = make_batch(data, config, rng)
-        model(image, told)
-    model.eval()
+        norm.train()
+    finite = True
+    for number in range(max(2, STATISTICS_IMAGES // batches.config.batch) if norms else 1):
+        batch = good_batch(batches[number]).on(device)
+        finite &= bool(torch.isfinite(forward(batch.image, batch.told_height_m).log_range).all())
     for norm in norms:
         norm.momentum = 0.1
+    forward.eval()
+    return finite
 
 
-def save_atomically(path: Path, state: dict) -> None:
-    part = path.with_suffix('.tmp')
-    torch.save(state, part)
-    part.replace(path)
+def good_batch(batch: Batch | str) -> Batch:
+    """:raises TrainError: if the data ended the run."""
+    if isinstance(batch, str):
+        raise TrainError(batch)
+    return batch
 
 
-def current_commit() -> str:
-    """Return the git commit of the working copy, or 'unknown'."""
-    result = subprocess.run(['git', 'rev-parse', 'HEAD'], capture_output=True, text=True,
-                            cwd=Path(__file__).parent, check=False)
-    return result.stdout.strip() or 'unknown'
-
-
-def read_config(path: Path) -> dict:
-    """:raises TrainError: if the file is absent or no mapping."""
-    if not path.is_file():
-        raise TrainError(f'config {path} does not exist; see training/configs')
-    config = yaml.safe_load(path.read_text())
-    if not isinstance(config, dict) or 'network' not in config:
-        raise TrainError(f"config {path} has no 'network'; see training/configs/pano_tiny.yaml")
-    return config
+@contextmanager
+def explained_failures(folder: RunFolder, config: TrainConfig, where: str) -> Iterator[None]:
+    """Turn the failures of memory and data processes into one line that says what is left."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        text = str(error)
+        if 'DataLoader worker' in text:
+            raise TrainError(f'a data process died, mostly for want of memory; lower workers '
+                             f'({config.workers}); {folder.last_good()}') from error
+        if isinstance(error, RuntimeError) and not any(m in text for m in MEMORY_MESSAGES):
+            raise
+        raise TrainError(f'out of memory on {where} with batch {config.batch}; lower batch and '
+                         f'raise accumulate ({config.accumulate}) by as much; '
+                         f'{folder.last_good()}') from error
 
 
 def train(args: argparse.Namespace) -> None:
-    # --- setting
+    """
+    Run what the command line says.
+
+    :raises DaRosError: on anything that the user can mend; the last good checkpoint stays
+    """
     config, schedule = read_config(args.config), Schedule(args)
-    world, rank = int(os.environ.get('WORLD_SIZE', 1)), int(os.environ.get('RANK', 0))
-    if world > 1 and not dist.is_initialized():
-        dist.init_process_group('gloo', timeout=timedelta(hours=2))
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
-    torch.manual_seed(config['seed'])
-    data = ShardSet(args.data)
-    validation = {name: ShardSet([folder]) for name, folder in (v.split('=', 1) for v in args.val)}
-    args.out.mkdir(parents=True, exist_ok=True)
+    accelerator = make_accelerator(config)
+    folder = RunFolder(args.out, silent=not accelerator.is_main_process)
+    try:
+        with explained_failures(folder, config, str(accelerator.device)):
+            run(args, config, schedule, accelerator, folder)
+    finally:
+        folder.close()
 
-    # --- network, optimiser, and where an earlier run stopped
-    model = build_network(config['network'], config['model'])
-    ema = deepcopy(model).eval()
-    decayed = [p for p in model.parameters() if p.ndim > 1 and p.shape[0] > 1]
-    plain = [p for p in model.parameters() if not (p.ndim > 1 and p.shape[0] > 1)]
-    optimiser = torch.optim.AdamW(
-        [{'params': decayed, 'weight_decay': config['weight_decay']},
-         {'params': plain, 'weight_decay': 0.0}], lr=config['learning_rate'], betas=(0.9, 0.98))
-    step, elapsed = 0, 0.0
-    resume = args.out / 'resume.pt'
-    if resume.exists():
-        state = torch.load(resume, weights_only=True)
-        model.load_state_dict(state['model'])
-        ema.load_state_dict(state['ema'])
+
+def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
+        accelerator: Accelerator, folder: RunFolder) -> None:
+    # --- data
+    device, world, rank = (accelerator.device, accelerator.num_processes,
+                           accelerator.process_index)
+    sources = Sources(args.data)
+    validation = {name: ShardSet([path]) for name, path in (v.split('=', 1) for v in args.val)}
+
+    # --- network, objective, optimiser, and where an earlier run stopped
+    network = make_network(config, args)
+    frozen = bool(args.heads) and not args.joint
+    if frozen:
+        config = head_training.frozen_config(config, len(args.heads))
+    clipped = head_training.freeze_trunk(network) if frozen else [list(network.parameters())]
+    size_hw = image_size(network, config.network, config.size_hw)
+    network.to(device)
+    if device.type == 'cuda':
+        network.to(memory_format=torch.channels_last)
+    forward = Forward(network)
+    ema = deepcopy(forward).eval().requires_grad_(False)
+    teacher = load_teacher(args.teacher).to(device) if args.teacher else None
+    objective = make_objective(config, size_hw, forward.range_masks_m,
+                               config.network == 'pano_tiny', teacher is not None, device,
+                               only=MASK_TERMS if frozen else ())
+    optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.learning_rate,
+                                  betas=config.betas, fused=device.type == 'cuda')
+    model, optimiser = accelerator.prepare(forward, optimiser)
+    step, elapsed, skipped = 0, 0.0, Counter()
+    if state := folder.resume():
+        network.load_state_dict(state['model'])
+        ema.network.load_state_dict(state['ema'])
         optimiser.load_state_dict(state['optimiser'])
-        step, elapsed = state['step'], state['elapsed']
-    size = tuple(model.config.size_hw)
-    solid_angle = loss_weights(*size)
+        if accelerator.scaler:
+            accelerator.scaler.load_state_dict(state['scaler'])
+        step, elapsed, skipped = state['step'], state['elapsed'], Counter(state['skipped'])
+    per_step = config.accumulate * world
+    batches = Batches(sources, config, size_hw, config.refresh_steps * per_step)
+    loader = load(batches, step * per_step + rank, world, pinned=device.type == 'cuda')
 
-    def save() -> None:
-        provenance = {'commit': current_commit(), 'config': config, 'step': step,
-                      'samples': step * world * config['batch'], 'training_s': round(elapsed),
-                      'processes': world, 'data': data.names(), 'images': len(data)}
-        save_checkpoint(args.out / 'checkpoint.safetensors', config['network'],
-                        asdict(model.config), ema.state_dict(), provenance)
-        save_atomically(resume, {'model': model.state_dict(), 'ema': ema.state_dict(),
-                                 'optimiser': optimiser.state_dict(), 'step': step,
-                                 'elapsed': elapsed})
-
-    def log(entry: dict) -> None:
-        with (args.out / 'log.jsonl').open('a') as file:
-            file.write(json.dumps({'step': step, 'elapsed_s': round(elapsed), **entry}) + '\n')
+    def snapshot() -> Snapshot:
+        scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
+        provenance = {
+            'commit': current_commit(), 'config': config.as_dict(), 'step': step,
+            'samples': step * per_step * config.batch, 'training_s': round(elapsed),
+            'processes': world, 'data': sources.names(), 'images': len(sources),
+            'init': str(args.init.name) if args.init else '',
+            'teacher': str(args.teacher.name) if args.teacher else ''}
+        resume = {'model': network.state_dict(), 'ema': ema.network.state_dict(),
+                  'optimiser': optimiser.state_dict(), 'scaler': scaler, 'step': step,
+                  'elapsed': elapsed, 'skipped': dict(skipped)}
+        return Snapshot(config.network, asdict(network.config), on_cpu(resume), provenance)
 
     def report() -> None:
         for name, shards in validation.items():
-            scores, picture = evaluate(ema, shards, config['evaluate_images'])
-            log({'val': name, **scores})
+            scores, picture = evaluate(ema, shards, config.evaluate_images, size_hw, device)
+            folder.log(step, {'val': name, **scores})
             print(f'step {step} {name}: {scores}', flush=True)
-            cv2.imwrite(str(args.out / f'{name}_{step:06d}.jpg'), picture[..., ::-1])
+            folder.picture(name, step, picture)
 
     # --- steps
-    model.train()
+    if not frozen:
+        model.train()
     saved = evaluated = logged = time.monotonic()
-    parts_sum: dict[str, float] = {}
-    counted = 0
+    sums: dict[str, torch.Tensor] = {}
+    counted, bad, waited = 0, 0, 0.0
     while True:
         start = time.monotonic()
-        progress = torch.tensor([schedule.progress(step, elapsed)], dtype=torch.float64)
-        if world > 1:
-            dist.broadcast(progress, 0)
-        if progress.item() >= 1:
+        progress = broadcast(torch.tensor([schedule.progress(step, elapsed)], device=device,
+                                          dtype=torch.float64)).item()
+        if progress >= 1:
             break
-        if step % config['refresh_steps'] == 0:
-            data.refresh()
-        rng = np.random.default_rng((config['seed'], step, rank))
-        loss, parts = compute_loss(model, make_batch(data, config, rng), config, solid_angle)
+        # what is saved has proven itself: the next gradient with these weights was finite
+        due = accelerator.is_main_process and start - saved > config.save_minutes * 60
+        pending = snapshot() if due and not bad else None
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(model, world)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config['clip_norm'])
+        for part in range(config.accumulate):
+            before = time.monotonic()
+            batch = good_batch(next(loader))
+            waited += time.monotonic() - before
+            skipped.update(batch.skipped)
+            images, batch = batch.images, batch.on(device)
+            teaching = None
+            if teacher:
+                with torch.no_grad(), accelerator.autocast():
+                    teaching = teach(teacher, batch)
+            last = part == config.accumulate - 1
+            with nullcontext() if last else accelerator.no_sync(model):
+                loss, parts = objective(model(batch.image, batch.told_height_m), batch, teaching)
+                accelerator.backward(loss)
+            for name, value in {'loss': loss.detach(), **parts}.items():
+                sums[name] = sums.get(name, 0) + value
+            counted += 1
         for group in optimiser.param_groups:
-            group['lr'] = learning_rate(config, step, progress.item())
-        if torch.isfinite(norm):
+            group['lr'] = group['rate'] * rate_factor(config, step, progress)
+        accelerator.unscale_gradients()
+        finite = bool(torch.isfinite(clip(clipped, config.clip_norm)))
+        bad = 0 if finite else bad + 1
+        if finite or accelerator.scaler:           # the scaler skips and learns from it
             optimiser.step()
-            update_ema(ema, model, config['ema'], step)
+        if finite:
+            if pending:
+                folder.save(pending)
+                saved = time.monotonic()
+            update_ema(ema.network, network, config.ema, step)
         else:
+            restore_statistics(network, ema.network)
             print(f'step {step}: gradient is not finite, step skipped', file=sys.stderr)
+        if bad == BAD_STEPS:
+            raise TrainError(
+                f'{BAD_STEPS} gradients in a row are not finite, up to step {step}, learning rate '
+                f'{optimiser.param_groups[0]["lr"]:.2g}; lower learning_rate ('
+                f'{config.learning_rate:g}) or look at the data; {folder.last_good()}')
         step += 1
         elapsed += min(time.monotonic() - start, LONGEST_STEP_S)
 
-        # --- telling and keeping
-        for name, value in {'loss': loss.item(), **parts}.items():
-            parts_sum[name] = parts_sum.get(name, 0.0) + value
-        counted += 1
+        # --- telling
         now = time.monotonic()
-        if rank == 0 and (now - logged > 30 or schedule.steps):
-            means = {k: round(v / counted, 5) for k, v in parts_sum.items()}
-            rate = counted * world * config['batch'] / (now - logged)
-            log({'rate': round(rate, 2), 'images': len(data), **means})
-            print(f'{progress.item():6.1%} step {step} {rate:.1f} samples/s '
-                  f'{len(data)} images  {means}', flush=True)
-            logged, counted, parts_sum = now, 0, {}
-        if rank == 0 and now - saved > config['save_minutes'] * 60:
-            save()
-            saved = now
-        if rank == 0 and now - evaluated > config['evaluate_minutes'] * 60:
+        if accelerator.is_main_process and (now - logged > LOG_EVERY_S or schedule.steps):
+            means = {name: float(value) / counted for name, value in sums.items()}
+            entry = {'elapsed_s': round(elapsed), 'images': images,
+                     'rate': round(counted * world * config.batch / (now - logged), 2),
+                     'wait_share': round(waited / (now - logged), 4),
+                     'learning_rate': optimiser.param_groups[0]['lr'], **means}
+            folder.log(step, entry)
+            print(f'{progress:6.1%} step {step} {entry["rate"]} samples/s, data wait '
+                  f'{entry["wait_share"]:.1%}, {images} images  '
+                  f'{ {name: round(value, 4) for name, value in means.items()} }', flush=True)
+            logged, counted, waited, sums = now, 0, 0.0, {}
+        if accelerator.is_main_process and now - evaluated > config.evaluate_minutes * 60:
             report()
             evaluated = logged = time.monotonic()
 
     # --- end
-    if rank == 0:
-        reestimate_statistics(ema, data, config, batches=max(2, 512 // config['batch']))
-        save()
+    met = gather_object([dict(skipped)])
+    if accelerator.is_main_process:
+        again = Batches(sources, config, size_hw, batches.refresh_every, stream=1)
+        if not reestimate_statistics(ema, again, device, plain=frozen):
+            raise TrainError(f'the network of step {step} says what is not finite; lower '
+                             f'learning_rate ({config.learning_rate:g}); {folder.last_good()}')
+        final = snapshot()
+        folder.save(final)
+        if args.heads:
+            head_training.save_heads(folder.path, forward, config.network, final.resume['ema'],
+                                     final.provenance)
         report()
-    if world > 1:
-        dist.barrier()
-        dist.destroy_process_group()
+        name_skipped(folder, step, sum((Counter(part) for part in met), Counter()), sources)
+    accelerator.wait_for_everyone()
+
+
+def teach(teacher: Forward, batch: Batch):
+    """Return what the teacher says, told every camera height that is known."""
+    return teacher(batch.image, batch.height_m)
+
+
+def name_skipped(folder: RunFolder, step: int, skipped: Counter, sources: Sources) -> None:
+    """Count and name what was corrupt, samples and whole shards."""
+    for message in sources.corrupt():
+        skipped[message] += 1
+    if not skipped:
+        return
+    folder.log(step, {'skipped': dict(skipped)})
+    print(f'skipped {sum(skipped.values())} times, {len(skipped)} corrupt:', file=sys.stderr)
+    for message, count in skipped.most_common():
+        print(f'  {count} x {message}', file=sys.stderr)
 
 
 def main(argv=None) -> int:
+    """Run the command; a known error is one line and exit code 1."""
     try:
         train(parse_args(argv))
     except DaRosError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
+    finally:
+        if PartialState._shared_state:
+            PartialState().destroy_process_group()
     return 0
 
 

@@ -28,7 +28,7 @@ class TrainConfig:
     objective: str = 'pano'               # preset of loss weights: pano | dap | da2
     loss: dict = field(default_factory=dict)        # weights by name that differ from the preset
     pixel_weight: str | None = None       # floored | solid_angle | none; None = the objective's
-    mask_loss: str | None = None          # bce | square (each with 0.5 Dice in dap)
+    mask_loss: str = 'square'             # of mask_dice: square | bce, each with 0.5 Dice
     silog_lambda: float = 0.5             # Eigen et al. 2014; 0 = the error of log range itself
     edge_threshold: float = 0.05          # Sobel magnitude of log range per px that is an edge
     min_target_m: float = 0.02            # nearer surfaces are left out of the range losses
@@ -59,7 +59,7 @@ class TrainConfig:
         """:raises TrainError: naming the field and what it may be."""
         check_choice('mixed_precision', self.mixed_precision, MIXED_PRECISION)
         check_choice('pixel_weight', self.pixel_weight, (None, *PIXEL_WEIGHTS))
-        check_choice('mask_loss', self.mask_loss, (None, *MASK_LOSSES))
+        check_choice('mask_loss', self.mask_loss, MASK_LOSSES)
         for name in ('batch', 'accumulate', 'warmup_steps', 'refresh_steps'):
             if getattr(self, name) < 1:
                 raise TrainError(f'{name} must be at least 1, got {getattr(self, name)}')

@@ -11,6 +11,7 @@ from training.networks.vit import Block, LAYER_NORM_EPS, PatchEmbed, run_blocks,
 PATCH_PX = 14
 GRID = 37                    # the position grid of the weights: 37 x 37 patches = 518 px
 
+VIT_S = VitConfig(dim=384, depth=12, heads=6, taps=(2, 5, 8, 11))
 VIT_L = VitConfig(dim=1024, depth=24, heads=16, taps=(5, 11, 17, 23))
 
 

@@ -15,10 +15,10 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from training.networks.dinov2 import Dinov2, PATCH_PX, VIT_L
+from training.networks.dinov2 import Dinov2, PATCH_PX, VIT_L, VIT_S
 from training.networks.dpt import conv3x3
 from training.networks.sphere_embedding import sphere_embedding
-from training.networks.vit import LAYER_NORM_EPS
+from training.networks.vit import LAYER_NORM_EPS, VitConfig
 
 DIM = 512                        # decoder width
 HEADS = 8
@@ -26,19 +26,26 @@ SLOPE = 0.01                     # of every leaky ReLU
 OUTPUT_QUANTILE = 0.98           # the range is divided by this quantile of itself
 LOG_RANGE_LIMIT = 8.0
 LOG_RANGE_SHIFT = 2.0
+ENCODERS = {'vits': VIT_S, 'vitl': VIT_L}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class SphereVitConfig:
-    """Image sizes; the released configuration is the default."""
+    """Image sizes and encoder; the released configuration is the default."""
 
     min_pixels: int = 580_000
     max_pixels: int = 620_000
     # (height, width) that the directions are scaled from; () = the true size of the image. As
     # released, directions are right for 546 x 1092 px only.
     sphere_hw: tuple[float, ...] = (546, 1092)
+    encoder: str = 'vitl'                          # vits | vitl
+    sphere_attention: bool = True                  # False = the ablation without the embedding
+
+    @property
+    def vit(self) -> VitConfig:
+        return ENCODERS[self.encoder]
 
 
 class SphereVit(nn.Module):
@@ -47,9 +54,11 @@ class SphereVit(nn.Module):
     def __init__(self, config: SphereVitConfig):
         super().__init__()
         self.config = config
-        self.encoder = Dinov2(VIT_L)
-        self.align = nn.ModuleList(nn.Linear(VIT_L.dim, DIM) for _ in VIT_L.taps)
-        self.prompt = nn.ModuleList(CrossAttention() for _ in VIT_L.taps)
+        vit = config.vit
+        self.encoder = Dinov2(vit)
+        self.align = nn.ModuleList(nn.Linear(vit.dim, DIM) for _ in vit.taps)
+        self.prompt = nn.ModuleList(
+            CrossAttention() for _ in vit.taps if config.sphere_attention)
         self.decoder = Decoder()
         self._fixed: dict[tuple[int, int, tuple[float, ...]], Tensor] = {}
 
@@ -81,14 +90,20 @@ class SphereVit(nn.Module):
         """
         size_hw = tuple(image.shape[-2:])
         grids = [align(grid) for align, grid in zip(self.align, self.encoder(image), strict=True)]
+        if self.config.sphere_attention:
+            grids = self.look_around(grids, size_hw, sphere_hw)
+        log_range = self.decoder(grids, size_hw)
+        return torch.exp(log_range.clamp(-LOG_RANGE_LIMIT, LOG_RANGE_LIMIT) + LOG_RANGE_SHIFT)
+
+    def look_around(self, grids: list[Tensor], size_hw: tuple[int, int],
+                    sphere_hw: tuple[float, ...]) -> list[Tensor]:
+        """Return the grids after their attention to the embedding of the directions."""
         rows, cols = grids[0].shape[1:3]
         embedding = self._fixed.get((*size_hw, sphere_hw))
         if embedding is None:
-            embedding = sphere_embedding(size_hw, sphere_hw, PATCH_PX, DIM).to(image.device)
-        maps = [prompt(grid.flatten(1, 2), embedding).unflatten(1, (rows, cols))
+            embedding = sphere_embedding(size_hw, sphere_hw, PATCH_PX, DIM).to(grids[0].device)
+        return [prompt(grid.flatten(1, 2), embedding).unflatten(1, (rows, cols))
                 for prompt, grid in zip(self.prompt, grids, strict=True)]
-        log_range = self.decoder(maps, size_hw)
-        return torch.exp(log_range.clamp(-LOG_RANGE_LIMIT, LOG_RANGE_LIMIT) + LOG_RANGE_SHIFT)
 
     def fix_size(self, height: int, width: int, sphere_hw: tuple[float, ...]) -> None:
         """Prepare an export at one image size: positions and directions become constants."""

@@ -1,0 +1,107 @@
+"""Schedule, learning rates, parameter groups, averaged weights."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+import math
+import time
+
+import torch
+from torch import nn, Tensor
+
+from training.forward import ENCODERS
+from training.train_config import TrainConfig, TrainError
+
+DAY_S = 86400
+
+
+class Schedule:
+    """Fraction of the run that is done: by steps, by training time, or by a deadline."""
+
+    def __init__(self, args: Namespace) -> None:
+        """:raises TrainError: unless exactly one kind of end is given."""
+        if sum(a is not None for a in (args.minutes, args.deadline, args.steps)) != 1:
+            raise TrainError('give exactly one of --minutes, --deadline, --steps')
+        self.steps, self.seconds, self.end = args.steps, None, None
+        if args.minutes is not None:
+            self.seconds = args.minutes * 60
+        if args.deadline is not None:
+            self.end = next_time_of_day(args.deadline)
+
+    def progress(self, step: int, elapsed_s: float) -> float:
+        """Return 0 at the start and >= 1 when the run is over."""
+        if self.steps is not None:
+            return step / self.steps
+        if self.seconds is not None:
+            return elapsed_s / self.seconds
+        left = self.end - time.time()
+        return 1.0 if left <= 0 else elapsed_s / (elapsed_s + left)
+
+
+def next_time_of_day(text: str) -> float:
+    """
+    Return the next time [s since 1970] at which a clock in UTC shows HH:MM.
+
+    :raises TrainError: if it is no time of day
+    """
+    try:
+        hours, minutes = (int(part) for part in text.split(':'))
+    except ValueError as error:
+        raise TrainError(f'--deadline {text!r} is not HH:MM') from error
+    end = time.time() // DAY_S * DAY_S + hours * 3600 + minutes * 60
+    return end if end >= time.time() else end + DAY_S
+
+
+def rate_factor(config: TrainConfig, step: int, progress: float) -> float:
+    """Return the warmed-up cosine: 0..1 of the configured learning rates."""
+    warm = min(1.0, (step + 1) / config.warmup_steps)
+    return warm * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict]:
+    """
+    Return AdamW groups: encoder and rest, with and without weight decay.
+
+    Decayed are matrices and kernels of more than one output; `rate` is the full learning rate.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            slow = config.encoder_learning_rate is not None and name.startswith(
+                ENCODERS[config.network])
+            rate = config.encoder_learning_rate if slow else config.learning_rate
+            decay = config.weight_decay if parameter.ndim > 1 and len(parameter) > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    return [{'params': parameters, 'rate': rate, 'lr': rate, 'weight_decay': decay}
+            for (rate, decay), parameters in groups.items()]
+
+
+def clip(clipped: list[list[nn.Parameter]], limit: float) -> Tensor:
+    """Clip the gradient norm of each list on its own; return the largest norm before."""
+    norms = [nn.utils.clip_grad_norm_(parameters, limit) for parameters in clipped]
+    return torch.stack(norms).max()
+
+
+@torch.no_grad()
+def update_ema(ema: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights and statistics towards the network's."""
+    decay = min(decay, (1 + step) / (10 + step))
+    own, new = ema.state_dict(), network.state_dict()
+    floating = [name for name, value in own.items() if value.dtype.is_floating_point]
+    torch._foreach_lerp_([own[name] for name in floating], [new[name] for name in floating],
+                         1 - decay)
+    for name in own.keys() - set(floating):
+        own[name].copy_(new[name])
+
+
+@torch.no_grad()
+def restore_statistics(network: nn.Module, ema: nn.Module) -> None:
+    """Take the batch-norm statistics from the average where a bad step has spoilt them."""
+    good = dict(ema.named_buffers())
+    for name, value in network.named_buffers():
+        if value.dtype.is_floating_point and not torch.isfinite(value).all():
+            value.copy_(good[name])
+
+
+def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]

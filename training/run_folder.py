@@ -1,0 +1,131 @@
+"""The folder of a run: log, TensorBoard, pictures, checkpoints that are whole or absent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import json
+import os
+from pathlib import Path
+import subprocess
+
+import cv2
+import numpy as np
+import torch
+
+from training.checkpoint import save_checkpoint
+from training.train_config import TrainError
+
+
+def on_cpu(state):
+    """Return a copy of nested state on the CPU that later steps do not change."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().to('cpu', copy=True)
+    if isinstance(state, dict):
+        return {key: on_cpu(value) for key, value in state.items()}
+    return [on_cpu(value) for value in state] if isinstance(state, list) else state
+
+
+@dataclass
+class Snapshot:
+    """A moment of training, apart from it: what `resume.pt` and the checkpoint hold."""
+
+    network: str
+    model_config: dict
+    resume: dict                 # model, ema, optimiser, scaler, step, elapsed, skipped
+    provenance: dict
+
+    @property
+    def step(self) -> int:
+        return self.resume['step']
+
+
+class RunFolder:
+    """Written by the main process only; the others have one with `silent`."""
+
+    def __init__(self, path: Path, silent: bool) -> None:
+        self.path, self.silent = path, silent
+        self.saved_step: int | None = None
+        self._writer = None
+        if not silent:
+            path.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / 'checkpoint.safetensors'
+
+    def resume(self) -> dict | None:
+        """
+        Return the state of the last save, or None.
+
+        :raises TrainError: if the file is damaged
+        """
+        path = self.path / 'resume.pt'
+        if not path.exists():
+            return None
+        try:
+            state = torch.load(path, map_location='cpu', weights_only=True)
+        except Exception as error:
+            raise TrainError(f'{path} is damaged; delete it to start again from '
+                             f'--init {self.checkpoint}') from error
+        self.saved_step = state['step']
+        return state
+
+    def save(self, snapshot: Snapshot) -> None:
+        """
+        Write checkpoint and resume.pt; each replaces the old one when it is complete.
+
+        :raises TrainError: if the disk is full; the old files stay
+        """
+        part = self.path / f'.resume.{os.getpid()}'
+        try:
+            save_checkpoint(self.checkpoint, snapshot.network, snapshot.model_config,
+                            snapshot.resume['ema'], snapshot.provenance)
+            torch.save(snapshot.resume, part)
+            part.replace(self.path / 'resume.pt')
+        except (OSError, RuntimeError) as error:      # torch reports a full disk as RuntimeError
+            raise TrainError(f'cannot write into {self.path}: {str(error).splitlines()[0]}; '
+                             f'{self.last_good()}') from error
+        finally:
+            part.unlink(missing_ok=True)
+        self.saved_step = snapshot.step
+
+    def last_good(self) -> str:
+        """Return a phrase that says what is left after a failure."""
+        if self.saved_step is None:
+            return 'nothing was saved yet'
+        return f'the checkpoint of step {self.saved_step} is kept in {self.path}'
+
+    def log(self, step: int, entry: dict) -> None:
+        """Append a line to log.jsonl and its numbers to TensorBoard."""
+        if self.silent:
+            return
+        with (self.path / 'log.jsonl').open('a') as file:
+            file.write(json.dumps({'step': step, **entry}) + '\n')
+        prefix = f'val_{entry["val"]}' if 'val' in entry else 'train'
+        for name, value in entry.items():
+            if isinstance(value, (int, float)):
+                self.writer.add_scalar(f'{prefix}/{name}', value, step)
+
+    def picture(self, name: str, step: int, picture: np.ndarray) -> None:
+        """Write an RGB picture beside the log and into TensorBoard."""
+        cv2.imwrite(str(self.path / f'{name}_{step:06d}.jpg'), picture[..., ::-1])
+        self.writer.add_image(name, picture, step, dataformats='HWC')
+
+    @property
+    def writer(self):
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+            self._writer = SummaryWriter(str(self.path / 'tensorboard'))
+        return self._writer
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def current_commit() -> str:
+    """Return the git commit of the working copy, or 'unknown'."""
+    result = subprocess.run(['git', 'rev-parse', 'HEAD'], capture_output=True, text=True,
+                            cwd=Path(__file__).parent, check=False)
+    return result.stdout.strip() or 'unknown'

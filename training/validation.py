@@ -1,0 +1,60 @@
+"""Scores and a picture on held-back shards while training goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from da_ros.sphere import solid_angles
+from training.data.mixture import resized
+from training.data.shards import colour_of_range, ShardSet
+from training.forward import Forward
+from training.sample import Sample
+
+SHOWN = 6
+FAR_M = 100.0
+
+
+@torch.no_grad()
+def evaluate(forward: Forward, data: ShardSet, count: int, size_hw: tuple[int, int],
+             device: torch.device) -> tuple[dict[str, float], np.ndarray]:
+    """
+    Return AbsRel (mean over images) unaligned, aligned by the median, and told the height.
+
+    :param forward: in evaluation mode
+    :param count: images, evenly picked
+    :return: scores (NaN without a valid pixel), and a picture with image, target and prediction
+        in each of six columns
+    """
+    picked = np.linspace(0, len(data) - 1, min(count, len(data))).astype(int)
+    rows, tiles = [], []
+    for place, index in enumerate(picked):
+        sample = resized(data[int(index)], size_hw[0])
+        free, told = predict(forward, sample, device)
+        rows.append(abs_rel(sample, free, told))
+        if place % max(1, len(picked) // SHOWN) == 0 and len(tiles) < SHOWN:
+            tiles.append(np.concatenate([sample.image, colour_of_range(sample.range_m),
+                                         colour_of_range(told)]))
+    known = [row for row in rows if row is not None]
+    mean = np.mean(known, 0) if known else np.full(3, np.nan)
+    names = ('unaligned', 'aligned', 'told_height')
+    return dict(zip(names, (round(float(v), 4) for v in mean))), np.concatenate(tiles, 1)
+
+
+def predict(forward: Forward, sample: Sample, device: torch.device) -> np.ndarray:
+    """Return range_m (2, H, W): without the camera height, and told it."""
+    image = torch.from_numpy(np.ascontiguousarray(sample.image)).to(device)
+    image = image.permute(2, 0, 1)[None].float() / 255
+    heights = torch.tensor([0.0, sample.camera_height_m], device=device)
+    return forward(image.expand(2, -1, -1, -1), heights).log_range.exp().cpu().numpy()
+
+
+def abs_rel(sample: Sample, free: np.ndarray, told: np.ndarray) -> list[float] | None:
+    """Return the three scores of one image, weighted by solid angle; None without truth."""
+    use = sample.valid & (sample.range_m < FAR_M)
+    if not use.any():
+        return None
+    weight, target = solid_angles(*use.shape)[use], sample.range_m[use]
+    aligned = free * (np.median(target) / np.median(free[use]))
+    return [float(np.average(np.abs(p[use] - target) / target, weights=weight))
+            for p in (free, aligned, told)]

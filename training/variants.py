@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 import shutil
 
@@ -15,6 +16,8 @@ from da_ros.backends.base import feeds_for, open_backend
 from da_ros.bundle import Bundle, Graphs, load_bundle, write_manifest
 from training.graph import ExportError, run_onnx
 from training.precision import Feeds, to_fp16, to_int8
+from training.self_check import CAMERA_HEIGHTS_M
+from training.self_check import CAMERA_HEIGHTS_M
 
 
 def convert(graphs: Graphs, precision: str, inputs: list[Feeds]) -> None:
@@ -52,7 +55,7 @@ def add_variants(folder: Path, precisions: Sequence[str],
     if bundle.precision != 'fp32':
         raise ExportError(f'bundle {bundle.name!r} is {bundle.precision}; other precisions are '
                           'made from fp32, so export it with --precision fp32')
-    inputs = [feeds_for(bundle, image, 0.0) for image in images]
+    inputs = calibration(bundle, images)
     variants = dict(bundle.variants)
     for precision in precisions:
         if precision in variants:
@@ -65,6 +68,12 @@ def add_variants(folder: Path, precisions: Sequence[str],
         report = gate.check(open_backend('onnxruntime', bundle, precision), bundle)
         print(f'{precision}: {report}')
     return bundle
+
+
+def calibration(bundle: Bundle, images: list[NDArray[np.uint8]]) -> list[Feeds]:
+    """Return the main graph's inputs, camera heights unknown and known in turn."""
+    return [feeds_for(bundle, image, height_m)
+            for image, height_m in zip(images, cycle(CAMERA_HEIGHTS_M))]
 
 
 def _copies(bundle: Bundle, precision: str) -> Graphs:

@@ -17,7 +17,6 @@ from da_ros.bundle import Bundle, Graphs, load_bundle, write_manifest
 from training.graph import ExportError, run_onnx
 from training.precision import Feeds, to_fp16, to_int8
 from training.self_check import CAMERA_HEIGHTS_M
-from training.self_check import CAMERA_HEIGHTS_M
 
 
 def convert(graphs: Graphs, precision: str, inputs: list[Feeds]) -> None:

@@ -204,18 +204,23 @@ def print_seams(options: argparse.Namespace) -> None:
 
 
 def predictions(options: argparse.Namespace) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield name and range as released and with wrap padding."""
-    from training.checkpoint import build
-    from training.export import read_checkpoint
-    from training.graph import make_graphs, Options, run_torch
-    from training.self_check import IMAGE_SUFFIXES, read_panorama
+    """Yield name and range of two exported bundles: as released and with wrap padding."""
+    import cv2
+
+    from da_ros.estimator import RangeEstimator
+    from training.export import export, read_checkpoint, Request
+    from training.graph import Options
+    from training.predictors import RAW
+    from training.self_check import IMAGE_SUFFIXES
     checkpoint = read_checkpoint(options.checkpoint, options.network)
-    graphs = [make_graphs(build(checkpoint), Options(options.size, sphere='image',
-                                                     wrap_padding=wrap))
-              for wrap in (False, True)]
-    for path in sorted(p for p in options.seam.glob('*') if p.suffix in IMAGE_SUFFIXES):
-        feeds = {'image': read_panorama(path, options.size, graphs[0].resize)}
-        yield path.stem, *(run_torch(each.main, feeds)['range_m'] for each in graphs)
+    with tempfile.TemporaryDirectory() as folder:
+        estimators = [RangeEstimator(export(Request(
+            checkpoint, Path(folder) / f'wrap_{wrap}',
+            Options(options.size, sphere='image', wrap_padding=wrap))), 'onnxruntime', rule=RAW)
+            for wrap in (False, True)]
+        for path in sorted(p for p in options.seam.glob('*') if p.suffix in IMAGE_SUFFIXES):
+            image = cv2.imread(str(path))
+            yield path.stem, *(estimator.predict(image).range_m for estimator in estimators)
 
 
 def seam_ratio(range_m: np.ndarray) -> float:

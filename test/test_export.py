@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from stages import DATA, formula_state, Golden
 import torch
 
+import da_ros
 from da_ros.backends.base import BackendError
 from da_ros.bundle import BundleError, load_bundle, write_manifest
 from da_ros.config import RangeRule
@@ -215,6 +216,25 @@ def test_separate_heads_are_converted_too_and_then_fixed(dap_bundle, tmp_path, c
     with pytest.raises(SystemExit):
         command('--bundle', folder, '--remove-head', 100)
     assert 'also has fp16 graphs; change the heads of the plain' in capsys.readouterr().err
+
+
+SAMPLES = Path(da_ros.__file__).parent / 'samples'      # the panoramas that ship with the package
+
+
+@pytest.mark.parametrize('precision, share', [('fp16', 0.55), ('int8', 0.33)])
+def test_shipped_bundle_passes_its_gate_in_another_precision(precision, share, tmp_path, capsys):
+    shipped = load_bundle()
+    command('--bundle', shipped.folder, '--precision', precision, '--panoramas', SAMPLES,
+            '--out', tmp_path / 'smaller')
+    smaller = load_bundle(tmp_path / 'smaller')
+    assert (smaller.precision, smaller.name) == (precision, 'smaller')
+    assert smaller.main_graph.stat().st_size < share * shipped.main_graph.stat().st_size
+    report = RangeEstimator(smaller, backend='onnxruntime').report
+    assert 0 < report.relative_error_p99 < {'fp16': 0.01, 'int8': 0.06}[precision]
+    with pytest.raises(SystemExit):
+        command('--bundle', smaller.folder, '--precision', 'fp16', '--out', tmp_path / 'again')
+    assert f"bundle 'smaller' holds {precision}; give one" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ['smaller']
 
 
 def test_graph_that_departs_from_torch_leaves_nothing(tmp_path, monkeypatch, capsys):

@@ -7,6 +7,7 @@ Examples::
     python -m training.export --checkpoint model.pth --network dap --out bundles/dap_vitl
     python -m training.export --checkpoint model.safetensors --network da2 --out bundles/da2
     python -m training.export --bundle bundles/dap_vitl --also fp16
+    python -m training.export --bundle bundles/mine --precision fp16 --out bundles/mine_fp16
     python -m training.export --bundle bundles/dap_vitl --add-head head_20.safetensors
     python -m training.export --bundle bundles/dap_vitl --remove-head 20
 
@@ -20,6 +21,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 import json
 import os
 from pathlib import Path
@@ -53,6 +55,7 @@ from training.graph import (
 )
 from training.heads import add_head, copy_bundle, remove_head, trunk_sha256
 from training.released import read_released, RELEASES
+from training.requantise import requantise
 from training.self_check import CAMERA_HEIGHTS_M, read_panoramas, write_self_check
 from training.variants import add_variants, convert
 
@@ -104,7 +107,8 @@ def export(request: Request) -> Bundle:
         progress(f'convert to {request.precision}')
         convert(Graphs(folder / graphs.main.file,
                        {t: folder / graph.file for t, graph in graphs.masks.items()}),
-                request.precision, [feeds(graphs, image, 0.0) for image in images])
+                request.precision, [feeds(graphs, image, height_m) for image, height_m
+                                    in zip(images, cycle(CAMERA_HEIGHTS_M))])
         write_manifest(describe(request, graphs, folder, checks, parity))
         progress('open as the robot does')
         open_as_robot(folder)
@@ -335,7 +339,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--accuracy', type=Path, help='JSON list of rows for the accuracy table')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing bundle')
     parser.add_argument('--bundle', type=Path,
-                        help='existing bundle, with --also or one of the next two')
+                        help='existing bundle, with --also, with --out and --precision, or with '
+                        'one of the next two')
     parser.add_argument('--add-head', type=Path, metavar='CHECKPOINT',
                         help='attach a range-mask head trained on the same encoder')
     parser.add_argument('--remove-head', type=float, metavar='METRES',
@@ -351,6 +356,14 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """
     if 'int8' in (arguments.precision, *arguments.also) and not arguments.panoramas:
         raise ExportError('int8 is calibrated on pictures of your camera; give --panoramas DIR')
+    if arguments.bundle and arguments.out:
+        with new_folder(arguments.out, arguments.overwrite) as folder:
+            bundle = load_bundle(arguments.bundle)
+            requantise(bundle, arguments.precision, read_panoramas(
+                arguments.panoramas, bundle.size_hw, bundle.resize, CALIBRATION_IMAGES),
+                folder, arguments.name or arguments.out.name)
+            open_as_robot(folder)
+        return
     if arguments.bundle:
         with new_folder(arguments.bundle, overwrite=True) as folder:
             if arguments.add_head:

@@ -1,0 +1,243 @@
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+from da_ros.sphere import erp_rays, rotation_from_rpy
+from training.curate import main
+from training.curation.sorting import DEFAULT, features, fit
+from training.curation.upright import find_vertical
+from training.data.shards import read_shard
+from training.simulator.box_room import furnished_room, panorama
+
+
+def room_image(roll=0.0, pitch=0.0, height=512):
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation_from_rpy(roll, pitch, 0.0), (2.0, 0.4, 1.1)
+    return panorama(furnished_room(), pose, height, 2 * height)[0]
+
+
+def rgbd_folder(root, count=5, bad=()):
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        cv2.imwrite(str(root / f'{index}.png'), rng.integers(0, 255, (24, 32, 3), dtype=np.uint8))
+        depth = np.zeros((24, 32), np.uint16) if index in bad else np.full((24, 32), 2000,
+                                                                          np.uint16)
+        cv2.imwrite(str(root / f'{index}_depth_mm.png'), depth)
+    return root
+
+
+def curate(root, out, *more):
+    return main(['panorama', '--set', f'rgbd_folder={root}', '--option', 'field_deg=70', '--out',
+                 str(out), '--height', '32', '--per-shard', '2', *more])
+
+
+def read_all(folder):
+    return [s for path in sorted(folder.glob('*.tar')) for s in read_shard(path)]
+
+
+def test_views_become_shards_of_panoramas(tmp_path, capsys):
+    assert curate(rgbd_folder(tmp_path / 'in'), tmp_path / 'out') == 0
+    samples = read_all(tmp_path / 'out')
+    assert [p.name for p in sorted((tmp_path / 'out').iterdir())] == [
+        f'{i:05d}.tar' for i in range(3)]
+    assert len(samples) == 5 and samples[0].image.shape == (32, 64, 3)
+    for sample in samples:
+        assert sample.source == 'rgbd_folder' and sample.meta['set'] == 'rgbd_folder'
+        assert abs(sample.meta['centre_deg'][0]) <= 30 and abs(sample.meta['centre_deg'][1]) <= 15
+        assert sample.valid.mean() == pytest.approx(sample.meta['seen'], abs=0.01)
+        known = sample.range_m[sample.valid]
+        assert 1.99 < known.min() and known.max() < 2.0 / np.cos(np.radians(42))
+
+
+def test_shards_depend_on_the_seed_alone_and_are_resumed(tmp_path):
+    root = rgbd_folder(tmp_path / 'in')
+    for name, seed in (('a', '1'), ('b', '1'), ('c', '2')):
+        assert curate(root, tmp_path / name, '--seed', seed, '--count', '6') == 0
+    first, again, other = (read_all(tmp_path / n) for n in 'abc')
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a.valid, b.valid) for a, b in zip(first, other, strict=True))
+    kept = (tmp_path / 'a/00000.tar').stat().st_mtime_ns
+    (tmp_path / 'a/00001.tar').unlink()
+    assert curate(root, tmp_path / 'a', '--seed', '1', '--count', '6') == 0
+    assert (tmp_path / 'a/00000.tar').stat().st_mtime_ns == kept
+    assert all(np.array_equal(a.image, b.image)
+               for a, b in zip(first, read_all(tmp_path / 'a'), strict=True))
+
+
+def test_bad_views_are_skipped_counted_and_named(tmp_path, capsys):
+    root = rgbd_folder(tmp_path / 'in', bad=(2,))
+    (root / '3.png').write_bytes(b'no picture')
+    assert curate(root, tmp_path / 'out') == 0
+    assert len(read_all(tmp_path / 'out')) == 3
+    told = capsys.readouterr().out
+    assert 'rgbd_folder: 2 skipped' in told and '3.png is not a readable picture' in told
+    assert 'sample 2 has no valid pixel' in told
+
+
+@pytest.mark.parametrize('change, message', [
+    (['--set', 'rgbd_folder'], '--set rgbd_folder is not NAME=FOLDER'),
+    (['--set', 'nothing=.'], "no data set 'nothing'; there are"),
+    (['--option', 'field_deg'], '--option field_deg is not KEY=VALUE'),
+    (['--option'], 'needs field_deg'), (['--height', '0'], 'must be positive')])
+def test_bad_arguments_are_one_line(tmp_path, capsys, change, message):
+    assert curate(rgbd_folder(tmp_path / 'in'), tmp_path / 'out', *change) == 1
+    told = capsys.readouterr().err
+    assert message in told and told.startswith('error: ') and told.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_set_without_a_valid_pixel_stops_with_its_name(tmp_path, capsys):
+    assert curate(rgbd_folder(tmp_path / 'in', 3, bad=(0, 1, 2)), tmp_path / 'out') == 1
+    assert 'data set rgbd_folder has no valid pixel' in capsys.readouterr().err
+
+
+def write_video(path, frames, size=(128, 64)):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 10, size)
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+
+
+def scene(number, blur=0.0):
+    rng = np.random.default_rng(number)
+    frame = cv2.resize(rng.integers(0, 255, (16, 32, 3), dtype=np.uint8), (128, 64),
+                       interpolation=cv2.INTER_NEAREST)
+    return cv2.GaussianBlur(frame, (0, 0), blur) if blur else frame
+
+
+def test_the_sharpest_new_frame_of_every_second_is_kept(tmp_path):
+    frames = [scene(0, 3.0)] * 5 + [scene(0)] + [scene(0, 3.0)] * 4     # sharp at 5
+    frames += [scene(0)] * 10                                          # nothing new
+    frames += [scene(1)] * 10
+    write_video(tmp_path / 'walk.mp4', frames)
+    assert main(['frames', str(tmp_path / 'walk.mp4'), '--out', str(tmp_path / 'out'),
+                 '--min-change', '12']) == 0
+    names = [p.name for p in sorted((tmp_path / 'out').rglob('*.jpg'))]
+    assert names[0] == 'walk_000005.jpg' and len(names) == 2 and names[1] >= 'walk_000020'
+
+
+def test_video_that_is_no_panorama_is_named(tmp_path, capsys):
+    write_video(tmp_path / 'flat.mp4', [np.zeros((64, 96, 3), np.uint8)] * 3, (96, 64))
+    (tmp_path / 'not.mp4').write_bytes(b'no video' * 100)
+    for name, message in (('flat', 'flat.mp4 is 96 x 64 px'), ('not', 'not.mp4 is no video')):
+        assert main(['frames', str(tmp_path / f'{name}.mp4'), '--out', str(tmp_path / 'o')]) == 1
+        assert message in capsys.readouterr().err
+    assert not list((tmp_path / 'o').iterdir())
+    write_video(tmp_path / 'good.mp4', [scene(0)] * 3)
+    videos = [str(tmp_path / f'{n}.mp4') for n in ('flat', 'good')]
+    assert main(['frames', *videos, '--out', str(tmp_path / 'o')]) == 0
+    assert 'video: 1 skipped' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('roll, pitch', [(0.0, 0.0), (0.1, -0.05), (-0.2, 0.3)])
+def test_the_vertical_is_where_the_lines_meet(roll, pitch):
+    found = find_vertical(room_image(roll, pitch)[..., ::-1])
+    up = rotation_from_rpy(roll, pitch, 0.0).T @ [0, 0, 1]
+    assert np.degrees(np.arccos(min(1.0, found.up @ up))) < 1.0 and found.sure
+
+
+def test_without_lines_the_vertical_is_not_sure():
+    rays = erp_rays(128, 256)
+    assert not find_vertical((127 + 100 * rays).astype(np.uint8)).sure
+    noise = np.random.default_rng(0).integers(0, 255, (512, 1024, 3), dtype=np.uint8)
+    assert not find_vertical(cv2.GaussianBlur(noise, (0, 0), 3)).sure
+
+
+def test_tilted_panoramas_are_filtered_out(tmp_path, capsys):
+    folder = tmp_path / 'in'
+    (folder / 'a').mkdir(parents=True)
+    cv2.imwrite(str(folder / 'a/level.png'), room_image())
+    cv2.imwrite(str(folder / 'tilted.png'), room_image(0.25, 0.1))
+    cv2.imwrite(str(folder / 'plain.png'), np.full((64, 128, 3), 90, np.uint8))
+    cv2.imwrite(str(folder / 'flat.png'), np.zeros((64, 96, 3), np.uint8))
+    (folder / 'broken.jpg').write_bytes(b'no picture')
+    assert main(['filter', str(folder), '--out', str(tmp_path / 'out')]) == 0
+    told = capsys.readouterr().out
+    assert '1 upright, 1 tilted, 1 unsure' in told and f'{folder}: 2 skipped' in told
+    assert 'flat.png is 96 x 64 px, not 2:1' in told and 'broken.jpg is not a readable' in told
+    kept = {str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('*.png')}
+    assert kept == {'a/level.png', 'plain.png'}
+    rows = {row['image']: row for row in csv.DictReader((tmp_path / 'out/upright.csv').open())}
+    assert float(rows['tilted.png']['tilt_deg']) == pytest.approx(15.4, abs=1.0)
+    assert main(['filter', str(folder), '--out', str(tmp_path / 'sure'), '--drop-unsure']) == 0
+    assert not (tmp_path / 'sure/plain.png').exists()
+    assert main(['filter', str(tmp_path / 'none'), '--out', str(tmp_path / 'x')]) == 1
+    assert 'none holds no image' in capsys.readouterr().err
+
+
+def sky_image():
+    rays = erp_rays(64, 128)
+    up = rays[..., 2:] > 0.05
+    return np.where(up, (120, 170, 240), (110, 100, 80)).astype(np.uint8)
+
+
+def beige_image():
+    rays = erp_rays(64, 128)
+    floor = rays[..., 2:] < -0.3
+    return np.where(floor, (120, 95, 70), (205, 195, 180)).astype(np.uint8)
+
+
+def test_blue_above_is_outdoors_and_a_room_is_not(tmp_path, capsys):
+    assert DEFAULT(sky_image()) > 0.8 and DEFAULT(beige_image()) < 0.2
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    cv2.imwrite(str(folder / 'field.png'), sky_image()[..., ::-1])
+    cv2.imwrite(str(folder / 'room.png'), beige_image()[..., ::-1])
+    assert main(['sort', str(folder), '--out', str(tmp_path / 'out')]) == 0
+    assert '1 indoor, 1 outdoor' in capsys.readouterr().out
+    assert (tmp_path / 'out/outdoor/field.png').exists()
+    assert (tmp_path / 'out/indoor/room.png').exists()
+
+
+def test_fitting_separates_what_can_be_separated():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(size=200) < 0.3
+    points = rng.normal(0, 1, (200, 3)) + 3 * truth[:, None] * (1, 0, -1)
+    classifier = fit(points, truth)
+    logits = (points - classifier.mean) / classifier.scale @ classifier.weights + classifier.bias
+    assert ((logits > 0) == truth).mean() > 0.95
+    assert features(sky_image()).shape == (3,)
+
+
+def test_a_generator_is_a_command_and_is_resumed(tmp_path, capsys):
+    """The generator of this test copies a picture named after the prompt."""
+    for name, width in (('a room', 128), ('bad', 96), ('a street', 128)):
+        cv2.imwrite(str(tmp_path / f'{name}_7.png'), np.zeros((64, width, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / f'{name}_8.png'), np.zeros((64, width, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / f'{name}_9.png'), np.full((64, width, 3), 9, np.uint8))
+    prompts = tmp_path / 'prompts.txt'
+    prompts.write_text('a room\nbad\n\na street\n')
+    arguments = ['generate', '--prompts', str(prompts), '--out', str(tmp_path / 'out'), '--seed',
+                 '7', '--generator', f"cp '{tmp_path}/{{prompt}}_{{seed}}.png' {{out}}"]
+    assert main(arguments) == 0
+    told = capsys.readouterr().out
+    assert '2 new panoramas' in told and 'prompt 2: 96 x 64 px, not 2:1' in told
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['000000.png', '000002.png']
+    assert cv2.imread(str(tmp_path / 'out/000002.png'))[0, 0, 0] == 9
+    assert main(arguments) == 0 and '0 new panoramas' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('generator, message', [
+    ('', 'no panorama generator is configured; give --generator'),
+    ('no_such_program {out}', "the generator 'no_such_program' cannot be run"),
+    ('sh -c "echo no memory >&2; exit 3" {out}', 'ended with code 3: no memory'),
+    ('true {out}', "left no image for prompt 1: 'a room'")])
+def test_a_missing_or_failing_generator_is_one_line(tmp_path, capsys, generator, message):
+    (tmp_path / 'prompts.txt').write_text('a room\n')
+    assert main(['generate', '--prompts', str(tmp_path / 'prompts.txt'), '--out',
+                 str(tmp_path / 'out'), '--generator', generator]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith('error: ') and message in last
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_shards(tmp_path):
+    root = rgbd_folder(tmp_path / 'in')
+    assert curate(root, tmp_path / 'one') == 0
+    assert curate(root, tmp_path / 'two', '--workers', '2') == 0
+    for a, b in zip(read_all(tmp_path / 'one'), read_all(tmp_path / 'two'), strict=True):
+        assert np.array_equal(a.image, b.image) and np.array_equal(a.range_m, b.range_m,
+                                                                   equal_nan=True)

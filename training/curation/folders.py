@@ -1,0 +1,149 @@
+"""Folders of panoramas in, folders of panoramas out: filter, sort, generate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import csv
+import os
+from pathlib import Path
+import shlex
+import shutil
+import subprocess
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from da_ros.files import FileError, read_panorama
+from training.curation.outpaint import CurationError
+from training.curation.sorting import Classifier
+from training.curation.upright import find_vertical
+from training.data.mixture import Skips
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
+
+
+def panoramas(folder: Path, skips: Skips) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+    """
+    Yield (path, RGB image) below a folder; unreadable ones and those not 2:1 are skipped.
+
+    :raises CurationError: if there is no image
+    """
+    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES and
+                   not any(part.startswith('.') for part in p.relative_to(folder).parts))
+    if not paths:
+        raise CurationError(f'{folder} holds no image ({", ".join(SUFFIXES)})')
+    for path in tqdm(paths, unit='image'):
+        try:
+            image = read_panorama(path)
+        except FileError as error:
+            skips.add(str(folder), str(error))
+            continue
+        if image.shape[1] != 2 * image.shape[0]:
+            skips.add(str(folder), f'{path} is {image.shape[1]} x {image.shape[0]} px, not 2:1')
+            continue
+        yield path, image[..., ::-1]
+
+
+def keep_upright(folder: Path, out: Path, max_tilt_deg: float, drop_unsure: bool,
+                 skips: Skips) -> dict[str, int]:
+    """
+    Link the panoramas whose vertical is the image's own into a folder; write OUT/upright.csv.
+
+    :return: how many were 'upright', 'tilted' and 'unsure'
+    """
+    counts = {'upright': 0, 'tilted': 0, 'unsure': 0}
+    rows = []
+    for path, image in panoramas(folder, skips):
+        vertical = find_vertical(image)
+        upright = 'upright' if vertical.tilt_deg <= max_tilt_deg else 'tilted'
+        verdict = upright if vertical.sure else 'unsure'
+        counts[verdict] += 1
+        rows.append((path.relative_to(folder), verdict, f'{vertical.tilt_deg:.2f}',
+                     f'{vertical.share:.3f}', f'{vertical.length_deg:.0f}'))
+        if verdict == 'upright' or (verdict == 'unsure' and not drop_unsure):
+            _link(path, out / path.relative_to(folder))
+    _write_table(out / 'upright.csv', ('image', 'verdict', 'tilt_deg', 'share', 'lines_deg'), rows)
+    return counts
+
+
+def sort_by_place(folder: Path, out: Path, classify: Classifier, skips: Skips) -> dict[str, int]:
+    """
+    Link the panoramas into OUT/indoor and OUT/outdoor; write OUT/places.csv.
+
+    :return: how many went where
+    """
+    counts, rows = {'indoor': 0, 'outdoor': 0}, []
+    for path, image in panoramas(folder, skips):
+        probability = classify(image)
+        place = 'outdoor' if probability > 0.5 else 'indoor'
+        counts[place] += 1
+        rows.append((path.relative_to(folder), place, f'{probability:.3f}'))
+        _link(path, out / place / path.relative_to(folder))
+    _write_table(out / 'places.csv', ('image', 'place', 'p_outdoor'), rows)
+    return counts
+
+
+def generate(command: str, prompts: list[str], out: Path, seed: int, skips: Skips) -> int:
+    """
+    Let a command of your own make a panorama per prompt: OUT/%06d.png.
+
+    :param command: run once per prompt with {prompt}, {seed} and {out} filled in
+    :return: number of new panoramas; existing ones are kept
+    :raises CurationError: if there is no command, or it fails
+    """
+    if not command or '{out}' not in command:
+        raise CurationError(
+            'no panorama generator is configured; give --generator "COMMAND {prompt} {seed} {out}"'
+            ', a command of yours that writes one panorama to {out}')
+    out.mkdir(parents=True, exist_ok=True)
+    made = 0
+    for index, prompt in enumerate(tqdm(prompts, unit='panorama')):
+        path, part = out / f'{index:06d}.png', out / f'.{index:06d}.part.png'
+        if path.exists():
+            continue
+        _run([word.format(prompt=prompt, seed=seed + index, out=part)
+              for word in shlex.split(command)])
+        try:
+            image = read_panorama(part)
+        except FileError as error:
+            raise CurationError(f'the generator left no image for prompt {index + 1}: {prompt!r}'
+                                ) from error
+        if image.shape[1] == 2 * image.shape[0]:
+            part.rename(path)
+            made += 1
+        else:
+            part.unlink()
+            skips.add(str(out), f'prompt {index + 1}: {image.shape[1]} x {image.shape[0]} px, '
+                                'not 2:1')
+    return made
+
+
+def _run(words: list[str]) -> None:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True)
+    except OSError as error:
+        raise CurationError(f'the generator {words[0]!r} cannot be run: {error}') from error
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or 'no message').splitlines()[-1]
+        raise CurationError(f'the generator ended with code {done.returncode}: {last}')
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:             # another file system
+        part = target.with_name(f'.{target.name}.part')
+        shutil.copyfile(source, part)
+        part.rename(target)
+
+
+def _write_table(path: Path, header, rows) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix('.tmp')
+    with part.open('w', newline='') as file:
+        csv.writer(file).writerows([header, *rows])
+    part.rename(path)

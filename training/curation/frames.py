@@ -1,0 +1,91 @@
+"""Panoramas from video: the sharpest frame of every interval, unless nothing has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+import shutil
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from da_ros.files import write_image
+from training.curation.outpaint import CurationError
+
+SMALL = (512, 256)
+
+
+def sharpness(image: NDArray[np.uint8]) -> float:
+    """Return the mean squared Laplacian over the variance of a small grey copy."""
+    grey = cv2.cvtColor(cv2.resize(image, SMALL, interpolation=cv2.INTER_AREA),
+                        cv2.COLOR_BGR2GRAY).astype(np.float32)
+    return float((cv2.Laplacian(grey, cv2.CV_32F) ** 2).mean() / max(float(grey.var()), 1.0))
+
+
+def change(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """Return the mean difference [grey levels] of two frames at 64 x 32 px."""
+    thumbs = [cv2.resize(frame, (64, 32), interpolation=cv2.INTER_AREA).astype(np.int16)
+              for frame in (first, second)]
+    return float(np.abs(thumbs[0] - thumbs[1]).mean())
+
+
+def good_frames(video: Path, every_s: float, min_sharpness: float,
+                min_change: float) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """
+    Yield (frame number, BGR image) of the sharpest frame of each interval.
+
+    Left out are those less sharp than `min_sharpness`, and those that differ by less than
+    `min_change` grey levels from the last one yielded.
+
+    :raises CurationError: if the video cannot be read, or is not twice as wide as high
+    """
+    capture = cv2.VideoCapture(str(video))
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    if not capture.isOpened() or not rate > 0:
+        raise CurationError(f'{video} is no video that OpenCV can read')
+    interval, last, best = max(1, round(every_s * rate)), None, None
+    number = 0
+    while True:
+        there, frame = capture.read()
+        if there and number == 0 and frame.shape[1] != 2 * frame.shape[0]:
+            raise CurationError(f'{video} is {frame.shape[1]} x {frame.shape[0]} px; '
+                                'equirectangular video is twice as wide as high')
+        if there:
+            sharp = sharpness(frame)
+            if best is None or sharp > best[0]:
+                best = sharp, number, frame
+        number += there
+        if best is not None and (not there or number % interval == 0):
+            if best[0] >= min_sharpness and (last is None or change(best[2], last) >= min_change):
+                last = best[2]
+                yield best[1], best[2]
+            best = None
+        if not there:
+            break
+    capture.release()
+    if number == 0:
+        raise CurationError(f'{video} holds no frame that can be decoded')
+
+
+def extract(video: Path, out: Path, every_s: float = 1.0, min_sharpness: float = 0.002,
+            min_change: float = 2.0) -> int:
+    """
+    Write the good frames of a video to OUT/NAME/NAME_%06d.jpg; a finished video is left alone.
+
+    :return: number of frames written
+    :raises CurationError: as :func:`good_frames`; nothing is left of an unfinished video
+    """
+    folder = out / video.stem
+    if folder.exists():
+        return 0
+    part = out / f'.{video.stem}.tmp'
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        for number, frame in good_frames(video, every_s, min_sharpness, min_change):
+            write_image(part / f'{video.stem}_{number:06d}.jpg', frame)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return len(list(folder.iterdir()))

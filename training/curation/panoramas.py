@@ -1,0 +1,132 @@
+"""Writing a public data set as shards of panoramas: views are placed and completed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+import multiprocessing
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from da_ros.errors import DaRosError
+from training.curation.curated import Curated
+from training.curation.outpaint import CurationError, Outpainter, PyramidFill
+from training.data.catalogue import CATALOGUE, open_set
+from training.data.files import Panoramas
+from training.data.mixture import check_has_valid, resized, Skips, usable
+from training.data.shards import write_shard
+from training.sample import Sample
+
+
+@dataclass(frozen=True)
+class PanoramaJob:
+    """What `training.curate panorama` does; its shards depend on these fields alone."""
+
+    name: str                       # of the data set
+    root: Path
+    out: Path
+    options: dict = field(default_factory=dict)     # of the reader
+    fill: str = 'pyramid'           # or flux
+    flux: dict = field(default_factory=dict)        # arguments of FluxFill
+    height: int = 512
+    seed: int = 0
+    count: int = 0                  # panoramas; 0 = each view once
+    per_shard: int = 96
+
+
+def samples_of(job: PanoramaJob):
+    """
+    Return the panoramas of a job; random access.
+
+    :raises DaRosError: if the data set cannot be opened, or has no valid pixel
+    """
+    opened = open_set(job.name, job.root, **job.options)
+    if CATALOGUE[job.name].panoramic:
+        samples = Resized(opened, job.height)
+    else:
+        samples = Curated(opened, outpainter(job), job.height, job.seed)
+    return samples
+
+
+def outpainter(job: PanoramaJob) -> Outpainter:
+    """:raises CurationError: if there is no such fill, or its weights are missing."""
+    if job.fill == 'pyramid':
+        return PyramidFill()
+    if job.fill != 'flux':
+        raise CurationError(f'no fill {job.fill!r}; there are pyramid and flux')
+    from training.curation.flux import FluxFill
+    return FluxFill.load(place=CATALOGUE[job.name].place, **job.flux)
+
+
+class Resized:
+    """Panoramas at one size; item i is panorama i mod n."""
+
+    def __init__(self, panoramas: Panoramas, height: int):
+        """:param height: rows."""
+        self._panoramas, self._height = panoramas, height
+
+    def __len__(self) -> int:
+        """Return the number of panoramas."""
+        return len(self._panoramas)
+
+    def __getitem__(self, index: int) -> Sample:
+        """:raises DaRosError: if a file is missing or corrupt."""
+        return resized(self._panoramas[index % len(self)], self._height)
+
+
+_samples = None
+
+
+def write_one(task: tuple[PanoramaJob, int, int]) -> tuple[int, list[str]]:
+    """Write one shard; return the number of samples and why others were skipped."""
+    global _samples
+    job, shard, total = task
+    if _samples is None or _samples[0] != job:
+        cv2.setNumThreads(1)
+        _samples = job, samples_of(job)
+    skipped: list[str] = []
+    indices = range(shard * job.per_shard, min((shard + 1) * job.per_shard, total))
+    write_shard(job.out / f'{shard:05d}.tar', _usable(_samples[1], indices, skipped),
+                {'seed': job.seed, 'shard': shard, 'set': job.name})
+    return len(indices), skipped
+
+
+def _usable(samples, indices, skipped: list[str]) -> Iterator[Sample]:
+    for index in indices:
+        try:
+            yield usable(samples, index)
+        except DaRosError as error:
+            skipped.append(str(error))
+
+
+def write_panoramas(job: PanoramaJob, workers: int = 1) -> Skips:
+    """
+    Write the shards of a job that are not there yet.
+
+    :return: what was skipped, by name
+    :raises DaRosError: if the data set cannot be opened, has no valid pixel, or the disk is full
+    """
+    samples = samples_of(job)
+    check_has_valid(job.name, samples)
+    total = job.count or len(samples)
+    job.out.mkdir(parents=True, exist_ok=True)
+    tasks = [(job, shard, total) for shard in range(-(-total // job.per_shard))
+             if not (job.out / f'{shard:05d}.tar').exists()]
+    skips = Skips()
+    done = total - sum(min(job.per_shard, total - s * job.per_shard) for _, s, _ in tasks)
+    with tqdm(total=total, initial=done, unit='panorama') as bar:
+        for count, skipped in _run(tasks, workers):
+            bar.update(count)
+            for reason in skipped:
+                skips.add(job.name, reason)
+    return skips
+
+
+def _run(tasks, workers: int):
+    if workers <= 1:
+        yield from map(write_one, tasks)
+        return
+    with multiprocessing.get_context('spawn').Pool(workers) as pool:
+        yield from pool.imap_unordered(write_one, tasks)

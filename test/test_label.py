@@ -45,6 +45,7 @@ def setting(tmp_path):
                     judge.state_dict(), {})
     rng = np.random.default_rng(0)
     (tmp_path / 'photos' / 'more').mkdir(parents=True)
+    (tmp_path / 'photos' / '.half.png').write_bytes(b'being written')
     for number in range(7):
         image = cv2.resize(rng.integers(0, 256, (4, 8, 3), dtype=np.uint8), (128, 64))
         folder = tmp_path / 'photos' / ('more' if number > 4 else '')

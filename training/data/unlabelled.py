@@ -1,9 +1,9 @@
 """
 Panoramas without range, in the portions that labelling works through.
 
-A source is a folder of images, with its subfolders, or a folder of shards whose range is not
-looked at. A portion becomes one shard of labels; which images it holds depends on the source
-alone.
+A source is a folder of images, with its subfolders, hidden ones left out, or a folder of shards
+whose range is not looked at. A portion becomes one shard of labels; which images it holds depends
+on the source alone.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def find_portions(folders: list[Path], per_shard: int = 96) -> list[Portion]:
     portions = []
     for folder in folders:
         shards = sorted(folder.glob('*.tar'))
-        files = sorted(f for f in folder.rglob('*') if f.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(f for f in folder.rglob('*') if f.suffix.lower() in IMAGE_SUFFIXES
+                       and not any(part.startswith('.') for part in f.relative_to(folder).parts))
         if not shards and not files:
             raise SourceError(f'no panorama under {folder}; give a folder of *.tar shards or of '
                               f'images ({", ".join(IMAGE_SUFFIXES)})')

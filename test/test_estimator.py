@@ -205,18 +205,20 @@ def one_black_pixel() -> np.ndarray:
     return image
 
 
-def test_a_frame_that_gives_nan_is_refused_and_the_next_one_served(fragile):
-    estimator = RangeEstimator(fragile, 'onnxruntime')
+@pytest.mark.parametrize('output, named', [
+    ('range_m', 'range'), ('range_mask_probability', 'mask probability')])
+def test_a_frame_that_gives_nan_is_refused_and_the_next_one_served(tmp_path, output, named):
+    estimator = RangeEstimator(write_fragile_bundle(tmp_path / 'b', output), 'onnxruntime')
     for _ in range(3):                     # never three in a row
         for _ in range(2):
-            with pytest.raises(FrameError, match='onnxruntime fp32 gave a non-finite range; '
+            with pytest.raises(FrameError, match=f'onnxruntime fp32 gave a non-finite {named}; '
                                                  'frame refused'):
                 estimator.predict(one_black_pixel())
         assert estimator.predict(GOOD).valid.all()
 
 
-def test_a_runtime_that_gives_nan_in_every_frame_has_failed(fragile):
-    estimator = RangeEstimator(fragile, 'onnxruntime')
+def test_a_runtime_that_gives_nan_in_every_frame_has_failed(tmp_path):
+    estimator = RangeEstimator(write_fragile_bundle(tmp_path / 'b'), 'onnxruntime')
     for _ in range(2):
         with pytest.raises(FrameError):
             estimator.predict(one_black_pixel())
@@ -224,21 +226,15 @@ def test_a_runtime_that_gives_nan_in_every_frame_has_failed(fragile):
         estimator.predict(one_black_pixel())
 
 
-@pytest.fixture
-def fragile(tmp_path):
-    return write_fragile_bundle(tmp_path / 'fragile')
-
-
-def write_fragile_bundle(folder):
-    """Write a bundle whose network gives NaN for a pixel without blue: range / range * range."""
+def write_fragile_bundle(folder, output='range_m'):
+    """Write a bundle whose network gives NaN where a pixel is black: x / x * x."""
     import onnx
     bundle = write_stand_in_bundle(folder)
     model = onnx.load(bundle.main_graph)
-    last, = (node for node in model.graph.node if 'range_m' in node.output)
-    plain = last.input[0]
-    last.CopyFrom(onnx.helper.make_node('Mul', [plain, 'one'], ['range_m']))
-    place = list(model.graph.node).index(last)
-    model.graph.node.insert(place, onnx.helper.make_node('Div', [plain, plain], ['one']))
+    node, = (node for node in model.graph.node if output in node.output)
+    node.output[0] = 'plain'
+    model.graph.node.extend([onnx.helper.make_node('Div', ['plain', 'plain'], ['one']),
+                             onnx.helper.make_node('Mul', ['plain', 'one'], [output])])
     onnx.save(model, bundle.main_graph)
     write_manifest_again(bundle)
     return load_bundle(bundle.folder)

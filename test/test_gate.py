@@ -163,9 +163,11 @@ def test_runtimes_that_read_their_precision_from_the_graph_try_the_fastest_first
     from da_ros.backends.base import variants_of
     graphs = Graphs(stand_in.main_graph)
     rich = replace(stand_in, variants={'fp16': graphs, 'int8': graphs})
-    for name in ('tensorrt', 'tensorrt_rtx', 'onnxruntime_cuda'):
+    for name in ('tensorrt', 'tensorrt_rtx'):
         assert variants_of(name, rich) == ('int8', 'fp16', 'fp32')
         assert variants_of(name, stand_in) == ('fp32',)
+    assert variants_of('onnxruntime_cuda', rich) == ('fp16', 'fp32')
+    assert variants_of('onnxruntime_cuda', replace(stand_in, precision='int8')) == ('int8',)
     assert variants_of('openvino', rich) == ('bf16', 'fp32')
     assert variants_of('onnxruntime', rich) == ('fp32',)
     assert variants_of('openvino', replace(stand_in, precision='int8')) == ('int8',)

@@ -14,16 +14,18 @@ from da_ros.errors import DaRosError
 
 Arrays = dict[str, NDArray[Any]]
 
-# name -> (module, class, variants from fastest to safest), in the order of `auto`. None: those for
-# which the bundle has graphs, because these runtimes take their precision from the graph. The
-# others compute an fp32 graph in any of their variants.
-BACKENDS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
-    'tensorrt': ('da_ros.backends.tensorrt', 'TensorRtBackend', None),
-    'tensorrt_rtx': ('da_ros.backends.tensorrt', 'TensorRtRtxBackend', None),
-    'onnxruntime_cuda': ('da_ros.backends.onnxruntime_cuda', 'OnnxRuntimeCudaBackend', None),
+# name -> (module, class, variants from fastest to safest), in the order of `auto`
+BACKENDS = {
+    'tensorrt': ('da_ros.backends.tensorrt', 'TensorRtBackend', ('int8', 'fp16', 'fp32')),
+    'tensorrt_rtx': ('da_ros.backends.tensorrt', 'TensorRtRtxBackend', ('int8', 'fp16', 'fp32')),
+    'onnxruntime_cuda': ('da_ros.backends.onnxruntime_cuda', 'OnnxRuntimeCudaBackend',
+                         ('fp16', 'fp32')),       # its provider has no fast int8
     'openvino': ('da_ros.backends.openvino', 'OpenVinoBackend', ('bf16', 'fp32')),
     'onnxruntime': ('da_ros.backends.onnxruntime', 'OnnxRuntimeBackend', ('fp32',)),
 }
+# These compute in the precision of the graph, so their variants are those that the bundle has.
+# The others compute an fp32 graph in any of their variants.
+READ_PRECISION_FROM_GRAPH = ('tensorrt', 'tensorrt_rtx', 'onnxruntime_cuda')
 BACKEND_CHOICES = ('auto', *BACKENDS)
 
 
@@ -123,9 +125,11 @@ def variants_of(name: str, bundle: Bundle) -> tuple[str, ...]:
     """
     check_name(name)
     variants = BACKENDS[name][2]
-    if variants is None:
-        return bundle.precisions
-    return variants if bundle.precision == 'fp32' else (bundle.precision,)
+    if name in READ_PRECISION_FROM_GRAPH:
+        variants = tuple(variant for variant in variants if variant in bundle.precisions)
+    elif bundle.precision != 'fp32':
+        variants = ()
+    return variants or (bundle.precision,)
 
 
 def check_name(name: str) -> None:

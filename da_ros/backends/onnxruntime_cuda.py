@@ -21,12 +21,6 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
     on_device = True
 
     def _providers(self, onnxruntime: Any) -> list[Any]:
-        """
-        Return what a session is opened with.
-
-        :raises BackendAbsent: without a GPU, or with an onnxruntime that is not for GPUs
-        """
-        identify()
         if PROVIDER not in onnxruntime.get_available_providers():
             raise BackendAbsent(f'backend {self.name}: onnxruntime {onnxruntime.__version__} has '
                                 'no CUDA provider; run `pip uninstall onnxruntime` and '
@@ -36,6 +30,7 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
         return [(PROVIDER, OPTIONS)]
 
     def _open(self, path: str) -> Any:
+        identify()                           # before a large library is imported
         session = super()._open(path)
         if PROVIDER not in session.get_providers():
             raise BackendError(

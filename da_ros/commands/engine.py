@@ -75,6 +75,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except (DaRosError, OSError) as error:
         print(f'da_ros_engine: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:            # the build under way has been ended
+        print('da_ros_engine: interrupted', file=sys.stderr)
+        return 1
 
 
 def _build_or_check(options: argparse.Namespace) -> int:

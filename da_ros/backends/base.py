@@ -19,7 +19,7 @@ BACKENDS = {
     'tensorrt': ('da_ros.backends.tensorrt', 'TensorRtBackend', ('int8', 'fp16', 'fp32')),
     'tensorrt_rtx': ('da_ros.backends.tensorrt', 'TensorRtRtxBackend', ('int8', 'fp16', 'fp32')),
     'onnxruntime_cuda': ('da_ros.backends.onnxruntime_cuda', 'OnnxRuntimeCudaBackend',
-                         ('fp16', 'fp32')),       # its provider has no fast int8
+                         ('fp16', 'fp32')),       # onnxruntime leaves int8 on GPUs to TensorRT
     'openvino': ('da_ros.backends.openvino', 'OpenVinoBackend', ('bf16', 'fp32')),
     'onnxruntime': ('da_ros.backends.onnxruntime', 'OnnxRuntimeBackend', ('fp32',)),
 }

@@ -69,6 +69,7 @@ def test_it_learns_to_tell_blurred_from_true_maps_and_ranks_by_blur(tmp_path, ca
     checkpoint = load_checkpoint(tmp_path / 'quality')
     found = checkpoint.provenance['held_back']
     assert found['told_apart'] > 0.9 and found['rank_correlation_aligned'] < 0
+    assert 0 < found['error_better_half'] < found['error_rest']
     network = build(checkpoint)
     rng = np.random.default_rng(5)
     rooms = [room(rng) for _ in range(12)]

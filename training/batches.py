@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from da_ros.errors import DaRosError
 from training.augment import augment
 from training.data.catalogue import CATALOGUE, open_set
-from training.data.mixture import check_has_valid, resized, Samples, usable
+from training.data.checks import check_has_valid, resized, Samples, usable
 from training.data.shards import ShardSet
 from training.sample import Sample
 from training.train_config import TrainConfig, TrainError

@@ -21,7 +21,7 @@ import sys
 
 from da_ros.errors import DaRosError
 from training.curation.outpaint import CurationError
-from training.data.mixture import Skips
+from training.data.checks import Skips
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -44,6 +44,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     panorama.add_argument('--flux-weights', type=Path,
                           help='folder of a FLUX.1-Fill pipeline, for --fill flux')
     panorama.add_argument('--flux-lora', type=Path, help='LoRA weights for it')
+    panorama.add_argument('--flux-sphere', action='store_true',
+                          help='concatenate spherical coordinates, as that LoRA may need')
     panorama.add_argument('--flux-steps', type=int, default=30)
 
     frames = commands.add_parser('frames', help='equirectangular video -> frames')
@@ -90,7 +92,8 @@ def run_panorama(args: argparse.Namespace) -> Skips:
     name, root = _pair(args.set, '--set', 'NAME=FOLDER')
     if args.height < 2 or args.per_shard < 1 or args.count < 0:
         raise CurationError('--height, --per-shard and --count must be positive')
-    flux = {'weights': args.flux_weights, 'lora': args.flux_lora, 'steps': args.flux_steps}
+    flux = {'weights': args.flux_weights, 'lora': args.flux_lora, 'steps': args.flux_steps,
+            'sphere': args.flux_sphere}
     job = PanoramaJob(
         name=name, root=Path(root), out=args.out, height=args.height, seed=args.seed,
         options=dict(_pair(o, '--option', 'KEY=VALUE') for o in args.option), fill=args.fill,

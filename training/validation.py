@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from da_ros.sphere import solid_angles
-from training.data.mixture import resized
+from training.data.checks import resized
 from training.data.shards import colour_of_range, ShardSet
 from training.forward import Forward
 from training.sample import Sample

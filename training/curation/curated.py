@@ -12,7 +12,7 @@ from training.sample import Sample
 
 class Curated:
     """
-    Random access to the panoramas of a set of views; a `mixture.Samples`.
+    Random access to the panoramas of a set of views; a `checks.Samples`.
 
     Item i shows view i mod n; the direction it looks in and the fill depend on (seed, i) alone.
     """

@@ -18,7 +18,7 @@ from da_ros.files import FileError, read_panorama
 from training.curation.outpaint import CurationError
 from training.curation.sorting import Classifier
 from training.curation.upright import find_vertical
-from training.data.mixture import Skips
+from training.data.checks import Skips
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
 

@@ -14,8 +14,8 @@ from da_ros.errors import DaRosError
 from training.curation.curated import Curated
 from training.curation.outpaint import CurationError, Outpainter, PyramidFill
 from training.data.catalogue import CATALOGUE, open_set
+from training.data.checks import check_has_valid, resized, Skips, usable
 from training.data.files import Panoramas
-from training.data.mixture import check_has_valid, resized, Skips, usable
 from training.data.shards import write_shard
 from training.sample import Sample
 

@@ -22,8 +22,10 @@ from training.networks import build_network
 from training.networks.dap import Dap, freeze_all_but_masks, mask_key
 from training.networks.dpt import DptHead
 from training.networks.pano_tiny import PanoTiny
+from training.objectives import MASK_TERMS, WEIGHTS
 from training.train_config import TrainConfig, TrainError
 
+NO_CLIPPING = 1e9
 SHUFFLED = 4        # output channels of PanoTiny per map: one for each pixel of a 2 x 2 square
 
 
@@ -83,7 +85,7 @@ def freeze_trunk(network: nn.Module) -> list[list[nn.Parameter]]:
     """
     Freeze all but the range masks; the network stays in evaluation mode.
 
-    :return: parameters to clip together; empty = clip nothing
+    :return: lists of parameters whose gradients are clipped together
     """
     network.eval()
     if isinstance(network, Dap):
@@ -93,7 +95,7 @@ def freeze_trunk(network: nn.Module) -> list[list[nn.Parameter]]:
     for parameter in (network.out.weight, network.out.bias):
         parameter.requires_grad_(True)
         parameter.register_hook(without_range_channels)
-    return []
+    return [[network.out.weight, network.out.bias]]
 
 
 def without_range_channels(gradient: torch.Tensor) -> torch.Tensor:
@@ -103,17 +105,20 @@ def without_range_channels(gradient: torch.Tensor) -> torch.Tensor:
     return gradient
 
 
-def frozen_config(config: TrainConfig, count: int) -> TrainConfig:
+def frozen_config(config: TrainConfig, network: nn.Module) -> TrainConfig:
     """
-    Return the config of a run on a frozen trunk.
+    Return the config of a run on a frozen trunk, with which each mask learns as if alone.
 
-    No decay, which would change the range channels of a shared layer; mask losses are means over
-    the masks, so that their weight grows with the count for each to learn as if alone.
+    Mask losses are means over the masks, so their weight grows with the count. PanoTiny's masks
+    share one layer with the range: no decay, which would change the range, and no clipping, which
+    would tie the masks together.
     """
-    from training.objectives import MASK_TERMS, WEIGHTS
     weights = WEIGHTS[config.objective] | config.loss
-    return replace(config, weight_decay=0.0, loss=config.loss | {
-        name: count * weights[name] for name in MASK_TERMS if name in weights})
+    count = len(network.config.range_masks_m)
+    loss = config.loss | {n: count * weights[n] for n in MASK_TERMS if n in weights}
+    if isinstance(network, PanoTiny):
+        config = replace(config, clip_norm=NO_CLIPPING)
+    return replace(config, weight_decay=0.0, loss=loss)
 
 
 def save_heads(folder: Path, forward: Forward, name: str, state: dict, provenance: dict) -> None:

@@ -209,7 +209,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     network = make_network(config, args)
     frozen = bool(args.heads) and not args.joint
     if frozen:
-        config = head_training.frozen_config(config, len(args.heads))
+        config = head_training.frozen_config(config, network)
     clipped = head_training.freeze_trunk(network) if frozen else [list(network.parameters())]
     size_hw = image_size(network, config.network, config.size_hw)
     network.to(device)

@@ -3,17 +3,21 @@ Render shards of panoramas with exact range.
 
 Example:
     python -m training.simulate --assets ASSETS --out shards/train --seed 1 --count 20000
+    python -m training.simulate --assets ASSETS --out shards/outdoor --benchmark outdoor
     python -m training.simulate --sheet shards/train/00000.tar sheet.png
+
+The range masks at 10, 20, 50 and 100 m are not stored: they are `range <= threshold`, exactly.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 import multiprocessing
 from pathlib import Path
 import sys
 import time
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,14 +44,18 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--near', type=float, help='mean number of near obstacles per camera')
     parser.add_argument('--marked', type=float,
                         help='share of cameras with paint or rugs on the floor around them')
+    parser.add_argument('--benchmark', choices=('outdoor', 'obstacles'),
+                        help='render this fixed evaluation set; see simulator.benchmarks')
+    parser.add_argument('--device', default='cpu',
+                        help='ray casting on cpu, cuda, or auto = a GPU where there is one')
     parser.add_argument('--sheet', nargs=2, metavar=('SHARD', 'PNG'),
                         help='write a contact sheet of a shard and stop')
     return parser.parse_args(argv)
 
 
-def simulator_of(args: argparse.Namespace):
-    """Return the simulator that the arguments describe."""
-    from training.simulator.generate import MixConfig, Simulator
+def mix_of(args: argparse.Namespace):
+    """Return the mixture that the arguments describe."""
+    from training.simulator.generate import MixConfig
 
     try:
         height, width = (int(n) for n in args.size.split('x'))
@@ -61,7 +69,7 @@ def simulator_of(args: argparse.Namespace):
         view = replace(view, near_things=args.near)
     if args.marked is not None or args.only:
         view = replace(view, marked=args.marked or 0.0)     # a single world stays as it is
-    return Simulator(args.assets, replace(mix, view=view))
+    return replace(mix, view=view)
 
 
 def parse_mix(words) -> tuple[tuple[str, float], ...]:
@@ -76,17 +84,43 @@ def parse_mix(words) -> tuple[tuple[str, float], ...]:
     return tuple(pairs)
 
 
-def render_shard(job) -> tuple[int, float]:
-    """Render one shard; its content depends on (seed, shard) alone."""
-    args, shard, count = job
+@dataclass(frozen=True)
+class Job:
+    """One shard to render; its content depends on the assets, the mixture and the seed alone."""
+
+    assets: Path
+    path: Path
+    count: int
+    seed: tuple[int, ...]
+    mix: Any                # MixConfig, which imports open3d only when used
+    device: str
+
+
+def jobs_of(args: argparse.Namespace) -> list[Job]:
+    """Return the shards that the arguments ask for, finished ones included."""
+    if args.benchmark:
+        from training.simulator.benchmarks import BENCHMARKS, seed_of
+
+        return [Job(args.assets, args.out / f'{i:05d}.tar', part.count, seed_of(i), part.mix,
+                    args.device) for i, part in enumerate(BENCHMARKS[args.benchmark])]
+    mix = mix_of(args)
+    return [Job(args.assets, args.out / f'{i:05d}.tar',
+                min(args.per_shard, args.count - i * args.per_shard), (args.seed, i), mix,
+                args.device) for i in range(-(-args.count // args.per_shard))]
+
+
+def render_shard(job: Job) -> tuple[int, float]:
+    """Render one shard; returns the number of images and the time it took [s]."""
+    from training.simulator.generate import Simulator
+
     global _simulator
     if _simulator is None:
         cv2.setNumThreads(1)
-        _simulator = simulator_of(args)
+        _simulator = Simulator(job.assets, job.mix, job.device)
     start = time.perf_counter()
-    samples = _simulator.samples((args.seed, shard), count)
-    write_shard(args.out / f'{shard:05d}.tar', samples, {'seed': args.seed, 'shard': shard})
-    return count, time.perf_counter() - start
+    samples = _simulator.with_mix(job.mix).samples(job.seed, job.count)
+    write_shard(job.path, samples, {'seed': job.seed[0], 'shard': job.seed[1]})
+    return job.count, time.perf_counter() - start
 
 
 def main(argv=None) -> int:
@@ -104,16 +138,15 @@ def main(argv=None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
-    shards = range(-(-args.count // args.per_shard))
-    jobs = [(args, s, min(args.per_shard, args.count - s * args.per_shard)) for s in shards
-            if not (args.out / f'{s:05d}.tar').exists()]
-    if len(jobs) < len(shards):
-        print(f'{len(shards) - len(jobs)} finished shards are kept')
+    wanted = jobs_of(args)
+    jobs = [job for job in wanted if not job.path.exists()]
+    if len(jobs) < len(wanted):
+        print(f'{len(wanted) - len(jobs)} finished shards are kept')
     if not jobs:
         return 0
     start, images, busy = time.perf_counter(), 0, 0.0
     with multiprocessing.get_context('spawn').Pool(args.workers) as pool, tqdm(
-            total=sum(j[2] for j in jobs), unit='image') as bar:
+            total=sum(job.count for job in jobs), unit='image') as bar:
         for count, seconds in pool.imap_unordered(render_shard, jobs):
             images, busy = images + count, busy + seconds
             bar.update(count)

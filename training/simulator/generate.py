@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,36 +24,56 @@ from training.simulator.worlds import HELD_OUT_WORLD, make_world, WorldLibrary, 
 
 @dataclass(frozen=True)
 class MixConfig:
-    """Shares of scene kinds; `only` replaces the mixture by one world shown as it is."""
+    """
+    Shares of scene kinds; `only` replaces the mixture by one world shown as it is.
+
+    `held_out` lets the world that training never sees into the mixture, shown as it is.
+    """
 
     shares: tuple[tuple[str, float], ...] = (
         ('home', 0.36), ('hall', 0.22), ('outdoor', 0.16), ('aws_small_house', 0.09),
         ('aws_hospital_f1', 0.08), ('aws_racetrack', 0.035), ('gz_street', 0.055))
     only: str = ''
+    held_out: bool = False
     views_per_scene: int = 3
     view: ViewConfig = field(default_factory=ViewConfig)
+
+
+def check_mix(mix: MixConfig) -> MixConfig:
+    """Return the mixture; raises SimulatorError for unknown kinds and the held-out world."""
+    known = {'home', 'hall', 'outdoor', HELD_OUT_WORLD, *WORLDS}
+    unknown = {k for k, _ in mix.shares} | ({mix.only} - {''})
+    if unknown - known:
+        raise SimulatorError(f'unknown scene kinds {sorted(unknown - known)}; '
+                             f'choose from {sorted(known)}')
+    if HELD_OUT_WORLD in dict(mix.shares) and not mix.held_out:
+        raise SimulatorError(f'{HELD_OUT_WORLD} is held out of the mixture; use --only')
+    return mix
 
 
 class Simulator:
     """Scenes of an asset folder with `textures`, `scenes` and `panoramas` in it."""
 
-    def __init__(self, assets: str | Path, mix: MixConfig | None = None) -> None:
-        """:raises SimulatorError: if the folder lacks textures, objects or worlds."""
+    def __init__(self, assets: str | Path, mix: MixConfig | None = None,
+                 device: str = 'cpu') -> None:
+        """
+        :param device: of the ray caster, see `casters.make_caster`
+        :raises SimulatorError: if the folder lacks textures, objects or worlds
+        """
         assets = Path(assets)
-        self.mix = mix or MixConfig()
-        known = {'home', 'hall', 'outdoor', HELD_OUT_WORLD, *WORLDS}
-        unknown = {k for k, _ in self.mix.shares} | ({self.mix.only} - {''})
-        if unknown - known:
-            raise SimulatorError(f'unknown scene kinds {sorted(unknown - known)}; '
-                                 f'choose from {sorted(known)}')
-        if HELD_OUT_WORLD in dict(self.mix.shares):
-            raise SimulatorError(f'{HELD_OUT_WORLD} is held out of the mixture; use --only')
+        self.mix, self._device = check_mix(mix or MixConfig()), device
         self._store = TextureStore()
         load_texture_folder(self._store, assets / 'textures')
         add_stripe_textures(self._store)
         self._objects = ObjectLibrary(assets / 'scenes', self._store)
         self._worlds = WorldLibrary(assets / 'scenes', self._store)
         self._skies = load_skies(assets / 'panoramas')
+
+    def with_mix(self, mix: MixConfig) -> Simulator:
+        """Return a simulator of another mixture that shares the assets."""
+        other = copy(self)
+        other.mix = check_mix(mix)
+        return other
 
     def samples(self, seed: tuple[int, ...], count: int) -> Iterator[Sample]:
         """Yield `count` samples that depend on the seed, the assets and the mixture alone."""
@@ -63,11 +84,12 @@ class Simulator:
             wanted = min(self.mix.views_per_scene, count - done)
             for image, range_m, height in take_pictures(
                     rng, scene, self._objects, wanted, self.mix.view):
-                yield Sample(image, range_m, np.isfinite(range_m), scene.kind, height)
+                yield Sample(image, range_m, np.isfinite(range_m), scene.kind, height,
+                             {'environment': 'indoor' if scene.indoor else 'outdoor'})
                 done += 1
 
     def _scene(self, rng: np.random.Generator) -> Scene:
-        scene = Scene(self._store)
+        scene = Scene(self._store, device=self._device)
         kinds, shares = zip(*self.mix.shares)
         kind = self.mix.only or str(rng.choice(kinds, p=np.array(shares) / sum(shares)))
         if kind == 'home':
@@ -77,5 +99,6 @@ class Simulator:
         elif kind == 'outdoor':
             make_outdoor(rng, scene, self._objects, self._skies)
         else:
-            make_world(rng, scene, self._worlds, kind, self._skies, vary=not self.mix.only)
+            make_world(rng, scene, self._worlds, kind, self._skies,
+                       vary=not self.mix.only and kind != HELD_OUT_WORLD)
         return scene

@@ -233,3 +233,21 @@ def test_evaluation_needs_neither_torch_nor_ros():
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                           cwd=Path(evaluate.__file__).parent.parent)
     assert done.returncode == 0, done.stderr
+
+
+def test_masks_are_scored_outdoors_apart_and_an_unreadable_shard_is_named(
+        tmp_path, pairs_folder, capsys):
+    from training.data.shards import write_shard
+    samples = [pair.load() for pair in read_pairs(pairs_folder)[:2]]
+    samples[1].meta['environment'] = 'outdoor'
+    shards = tmp_path / 'shards'
+    shards.mkdir()
+    write_shard(shards / '000.tar', samples, {})
+    (shards / '001.tar').write_bytes(b'nothing' * 100)
+    bundle = write_coded_bundle(tmp_path / 'good')
+    assert run('--bundle', bundle, '--data', shards, '--out', tmp_path / 'out') == 0
+    assert '001.tar' in capsys.readouterr().err
+    result = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert {'5 m', '5 m, outdoor'} <= set(result['predictors']['good']['masks'])
+    groups = result['predictors']['good']['variants']['unaligned']['groups']
+    assert groups['outdoor']['frames'] == 1

@@ -11,6 +11,7 @@ from training.obstacles import (
     nearest_per_col,
     obstacle_metrics,
     sector_table,
+    thin_pixels,
 )
 
 H, W = 180, 360
@@ -135,3 +136,35 @@ def test_floor_is_measured_where_the_scene_is_not_level_with_its_origin():
     assert floor_below(floor_only(0.77), HEIGHT_M) == pytest.approx(0.77, rel=1e-3)
     assert floor_below(floor_only(0.3), HEIGHT_M) == HEIGHT_M     # a table, not the floor
     assert floor_below(np.full((H, W), np.nan), HEIGHT_M) == HEIGHT_M
+
+
+def test_only_narrow_upright_things_that_stand_clear_are_thin():
+    pole, wide = with_pole(1.0, width_px=4), with_pole(1.0, width_px=8)     # 7 and 14 cm
+    thin = thin_pixels(pole, HEIGHT_M)
+    assert thin[:, 100:104].any() and not thin[:, :100].any() and not thin[:, 104:].any()
+    assert not thin_pixels(wide, HEIGHT_M).any()
+    before_a_wall = np.minimum(pole, with_pole(1.1, width_px=60, col=80))
+    assert not thin_pixels(before_a_wall, HEIGHT_M).any()
+    beside_a_wall = np.minimum(pole, with_pole(0.6, width_px=30, col=70))   # no gap on the left
+    assert not thin_pixels(beside_a_wall, HEIGHT_M)[:, 100].any()
+    assert thin_pixels(np.roll(pole, 258, axis=1), HEIGHT_M)[:, 358:].any()     # across the seam
+
+
+def test_a_leg_is_missed_although_the_seat_above_it_is_seen():
+    world = with_pole(1.5, width_px=2)
+    rows = np.abs(np.degrees(np.arcsin(erp_rays(H, W)[:, 0, 2]))) < 3
+    seat = 1.5 / np.sqrt(1 - erp_rays(H, W)[rows, 0, 2] ** 2)
+    world[rows, 95:108] = seat[:, None]
+    blind_to_legs = floor_only()
+    blind_to_legs[rows] = world[rows]
+    scores = obstacle_metrics(sector_table(blind_to_legs, world, HEIGHT_M), 3)
+    assert scores['miss_rate'] == 0 and scores['thin_obstacles'] == 1
+    assert scores['thin_miss_rate'] == 1
+    assert obstacle_metrics(sector_table(world, world, HEIGHT_M), 3)['thin_miss_rate'] == 0
+
+
+def test_thin_obstacles_are_binned_by_their_own_distance():
+    world = np.minimum(with_pole(2.5, 1, col=104), with_pole(0.8, 20, col=110))
+    bins = by_range(sector_table(np.full((H, W), np.inf), world, HEIGHT_M))
+    assert bins['2-3 m']['thin_obstacles'] == 1 and bins['0.5-1 m']['thin_obstacles'] == 0
+    assert bins['2-3 m']['thin_miss_rate'] == 1

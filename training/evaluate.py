@@ -56,7 +56,7 @@ class Evaluation:
         """
         self.predictors, self.protocol, self.pictures = predictors, protocol, pictures
         self.frames: dict[tuple[str, str], list[FrameScores]] = {}
-        self.masks: dict[tuple[str, float], NDArray[np.float64]] = {}
+        self.masks: dict[tuple[str, str, float], NDArray[np.float64]] = {}
         self._worst: list[tuple[float, str, str]] = []
 
     def add(self, pair: EvaluationFrame) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ class Evaluation:
                 if predictor is self.predictors[0] and variant == next(iter(variants)):
                     self._keep_picture(scores, bgr, pred * scores.scale, target, floor_m)
             if pair.complete:
-                self._add_masks(predictor, bgr, target)
+                self._add_masks(predictor, bgr, target, pair.groups)
         return rows
 
     def _predict(self, predictor: Predictor, bgr: NDArray[np.uint8], height_m: float,
@@ -97,13 +97,17 @@ class Evaluation:
             found[MEDIAN] = (blind, replace(self.protocol, align='median'))
         return found
 
-    def _add_masks(self, predictor: Predictor, bgr: NDArray[np.uint8], target: NDArray) -> None:
+    def _add_masks(self, predictor: Predictor, bgr: NDArray[np.uint8], target: NDArray,
+                   groups: Sequence[str]) -> None:
+        """Add to 'all' and to the outdoor rows; indoors nothing lies beyond a threshold."""
         for mask_m in predictor.range_masks_m:
             within = predictor.within(bgr, mask_m).astype(np.float32)
             size = resize_range(within, *target.shape) > 0.5
             counts = metrics.mask_counts(size, metrics.within_threshold(target, mask_m))
-            key = (predictor.name, mask_m)
-            self.masks[key] = self.masks.get(key, np.zeros(3)) + counts
+            for group in groups:
+                if group == 'all' or 'outdoor' in group:
+                    key = (predictor.name, group, mask_m)
+                    self.masks[key] = self.masks.get(key, np.zeros(3)) + counts
 
     def _labels(self, pair: EvaluationFrame) -> dict[str, NDArray[np.bool_]]:
         label = pair.load_label()
@@ -134,8 +138,9 @@ class Evaluation:
             for p in self.predictors}
         for (name, variant), frames in self.frames.items():
             predictors[name]['variants'][variant] = variant_tables(frames, self.protocol)
-        for (name, mask_m), counts in self.masks.items():
-            predictors[name]['masks'][f'{mask_m:g} m'] = metrics.mask_metrics(counts)
+        for (name, group, mask_m), counts in sorted(self.masks.items()):
+            row = f'{mask_m:g} m' + ('' if group == 'all' else f', {group}')
+            predictors[name]['masks'][row] = metrics.mask_metrics(counts)
         return {'protocol': self.protocol.name, 'predictors': predictors,
                 'comparisons': self._comparisons()}
 

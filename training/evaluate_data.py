@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.pairs import height_group, read_pairs
+from training.data.shards import ShardError, ShardSet
 from training.sample import Sample
 
 
@@ -51,7 +52,8 @@ class IndexedFrame:
     def load(self) -> Sample:
         """Read the item; its source and camera height become table rows."""
         sample = self.dataset[self.index]
-        groups = ['all', f'source {sample.source}' if sample.source else '']
+        groups = ['all', sample.meta.get('environment', ''),
+                  f'source {sample.source}' if sample.source else '']
         if sample.camera_height_m > 0:
             groups.append(height_group(sample.camera_height_m))
         self.groups = tuple(group for group in groups if group)
@@ -62,6 +64,23 @@ class IndexedFrame:
         return
 
 
+@dataclass
+class UnreadableShard:
+    """A file that is no shard: loading it fails with the reason, so that it is named."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    complete: bool = False
+
+    def load(self) -> Sample:
+        """Raise the ShardError of the file."""
+        raise ShardError(self.name)
+
+    def load_label(self) -> None:
+        """Return None."""
+        return
+
+
 def open_data(path: str | Path) -> list[EvaluationFrame]:
     """
     Return the frames of a folder: shards where it holds `*.tar`, else pairs.
@@ -69,7 +88,7 @@ def open_data(path: str | Path) -> list[EvaluationFrame]:
     :raises DaRosError: if it holds neither
     """
     if any(Path(path).glob('*.tar')):
-        from training.data.shards import ShardSet
         shards = ShardSet([path])
-        return [IndexedFrame(shards, index) for index in range(len(shards))]
+        return [*(IndexedFrame(shards, index) for index in range(len(shards))),
+                *(UnreadableShard(reason) for reason in shards.corrupt)]
     return list(read_pairs(path))

@@ -11,11 +11,13 @@ from typing import Any
 
 COLUMNS = ('abs_rel', 'median_abs_rel', 'rmse_m', 'mae_m', 'log10', 'rmse_log', 'silog',
            'delta_1', 'delta_2', 'delta_3', 'scale_ratio', 'coverage', 'edge_f1', 'seam_ratio',
-           'miss_rate_3m', 'false_alarm_rate_3m', 'frames')
+           'obstacles_3m', 'miss_rate_3m', 'false_alarm_rate_3m', 'thin_obstacles_3m',
+           'thin_miss_rate_3m', 'frames')
 SHORT = ('abs_rel', 'median_abs_rel', 'rmse_m', 'delta_1', 'scale_ratio', 'edge_f1',
-         'miss_rate_3m', 'false_alarm_rate_3m', 'frames')
+         'miss_rate_3m', 'false_alarm_rate_3m', 'thin_miss_rate_3m', 'frames')
 BAND_COLUMNS = ('abs_rel', 'rmse_m', 'mae_m', 'delta_1', 'frames')
-OBSTACLE_COLUMNS = ('obstacles', 'miss_rate', 'false_alarm_rate', 'bias_m', 'error_m')
+OBSTACLE_COLUMNS = ('obstacles', 'miss_rate', 'false_alarm_rate', 'bias_m', 'error_m',
+                    'thin_obstacles', 'thin_miss_rate')
 MASK_COLUMNS = ('precision', 'recall', 'iou')
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1850px;padding:0 1em}
 table{border-collapse:collapse;margin:.6em 0 1.6em}td,th{padding:.2em .7em;text-align:right;

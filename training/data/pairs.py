@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 import json
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from training.sample import Sample
 
 LABELS = {1: 'floor', 2: 'ceiling', 3: 'wall', 4: 'opening'}
 SUFFIX = '_depth_mm.png'
+HEIGHT_BANDS_M = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class PairsError(DaRosError):
@@ -144,9 +146,10 @@ def _found(folder: Path) -> Iterator[Pair]:
 
 def height_group(height_m: float) -> str:
     """Return the table row of a camera height [m]."""
-    if height_m <= 0.5:
-        return 'camera <= 0.5 m'
-    return 'camera 0.5-1 m' if height_m <= 1.0 else 'camera > 1 m'
+    for low, high in pairwise(HEIGHT_BANDS_M):
+        if height_m <= high:
+            return f'camera {low:g}-{high:g} m' if low else f'camera <= {high:g} m'
+    return f'camera > {HEIGHT_BANDS_M[-1]:g} m'
 
 
 def _read(path: Path, flag: int) -> np.ndarray:

@@ -8,8 +8,10 @@ Example:
         --val shards/val labels/val --out runs/quality --steps 2000
 
 A PatchGAN sees the image with the truth (real) or with the labeler's prediction (fake); a label's
-score is the mean over its patches. Prints how the score of held-back labels goes with their error.
-A run is short and starts again when killed; only a finished one leaves a checkpoint.
+score is the mean over its patches. The better it tells the two apart, the less its score says of
+the error: once every label is surely fake, good and bad ones look alike. So the weights are kept
+kept whose score goes best with the error of every second held-back label; the others say how well
+it does. A run is short and starts again when killed; only a finished one leaves a checkpoint.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
+import math
 from pathlib import Path
 import sys
 
@@ -149,9 +152,9 @@ def _ranks(values: NDArray) -> NDArray[np.float64]:
     return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
-def validate(network: nn.Module, pairs: LabelPairs) -> dict[str, float]:
+def validate(network: nn.Module, pairs: LabelPairs, indices: Sequence[int]) -> dict[str, float]:
     """
-    Return what the scores of held-back labels mean.
+    Return what the scores of held-back labels mean; the network in evaluation mode.
 
     :return: `told_apart`, the share of (truth, label) pairs of one image in which the truth has
         the higher score; rank correlation of the label's score with its AbsRel, unaligned and
@@ -159,22 +162,46 @@ def validate(network: nn.Module, pairs: LabelPairs) -> dict[str, float]:
         the better half by score and of the rest; number of labels
     """
     rows = []
-    for index in range(len(pairs)):
+    for index in indices:
         image, target, label = pairs[index]
         unknown = np.isnan(target) | np.isnan(label)
         rows.append((
             quality(network, image, label),
             quality(network, image, np.where(unknown, np.nan, target)),
             label_error(label, target, 'none'), label_error(label, target, 'median')))
-    score, real, error, aligned = (c[np.isfinite(np.array(rows)).all(1)]
-                                   for c in np.array(rows).T)
+    table = np.array(rows).reshape(-1, 4)
+    score, real, error, aligned = table[np.isfinite(table).all(1)].T
     best_first = aligned[np.argsort(-score, kind='stable')]
     half = (len(score) + 1) // 2
     return {'told_apart': float(np.mean(real > score)),
             'rank_correlation': rank_correlation(score, error),
             'rank_correlation_aligned': rank_correlation(score, aligned),
             'error_better_half': float(np.mean(best_first[:half])),
-            'error_rest': float(np.mean(best_first[half:])), 'labels': len(score)}
+            'error_rest': float(np.mean(best_first[half:])) if len(score) > 1 else math.nan,
+            'labels': len(score)}
+
+
+class Best:
+    """The weights whose scores go best with the error of some held-back labels."""
+
+    def __init__(self, network: nn.Module, pairs: LabelPairs) -> None:
+        self.network, self._pairs = network, pairs
+        self.step, self.correlation = 0, math.inf
+        self.state: dict[str, Tensor] = {}
+
+    def look(self, step: int) -> None:
+        """Keep the network's weights if they are the best so far."""
+        found = validate(self.network.eval(), self._pairs, range(0, len(self._pairs), 2))
+        self.network.train()
+        correlation = found['rank_correlation_aligned']
+        if not self.state or correlation < self.correlation:
+            self.step, self.correlation = step, correlation
+            self.state = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+
+    def verdict(self) -> dict[str, float]:
+        """Return the network to its best weights and say how they do on the other labels."""
+        self.network.load_state_dict(self.state)
+        return validate(self.network.eval(), self._pairs, range(1, len(self._pairs), 2))
 
 
 def train(args: argparse.Namespace) -> dict[str, float]:
@@ -183,8 +210,9 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     rank = accelerator.process_index
     torch.manual_seed(args.seed)
-    pairs, held_back = LabelPairs(*args.pairs), LabelPairs(*args.val)
+    pairs = LabelPairs(*args.pairs)
     bare = PatchDiscriminator(PatchDiscriminatorConfig())
+    best = Best(bare, LabelPairs(*args.val))
     network, optimiser = accelerator.prepare(
         bare, torch.optim.Adam(bare.parameters(), lr=LEARNING_RATE, betas=BETAS))
     bar = tqdm(range(args.steps), unit='step', disable=None if rank == 0 else True)
@@ -195,9 +223,11 @@ def train(args: argparse.Namespace) -> dict[str, float]:
         optimiser.zero_grad()
         accelerator.backward(loss)
         optimiser.step()
-        if step % 20 == 0:
-            bar.set_postfix(loss=f'{loss.item():.3f}')
-    scores = validate(bare.eval(), held_back) if rank == 0 else {}
+        last = step + 1 == args.steps
+        if rank == 0 and (last or (step + 1) % args.look_every == 0):
+            best.look(step + 1)
+            bar.set_postfix(loss=f'{loss.item():.3f}', best=best.step)
+    scores = {**best.verdict(), 'step': best.step} if rank == 0 else {}
     if rank == 0:
         provenance = {'steps': args.steps, 'batch': args.batch, 'seed': args.seed,
                       'pairs': len(pairs), 'held_back': scores}
@@ -215,6 +245,7 @@ def parse_args(argv=None) -> argparse.Namespace:
                             metavar=('TRUTH', 'LABELS'), help=f'shards and their labels {text}')
     parser.add_argument('--out', type=Path, required=True, help='folder of the checkpoint')
     parser.add_argument('--steps', type=int, default=2000)
+    parser.add_argument('--look-every', type=int, default=50, help='steps between looks at --val')
     parser.add_argument('--batch', type=int, default=8, help='images per process and step')
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args(argv)
@@ -227,7 +258,7 @@ def main(argv=None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 1
     if scores:
-        print(f'{scores["labels"]} held-back labels: truth told apart in '
+        print(f'step {scores["step"]}, {scores["labels"]} held-back labels: truth told apart in '
               f'{scores["told_apart"]:.0%}; rank correlation of score and AbsRel '
               f'{scores["rank_correlation"]:.2f}, median-aligned '
               f'{scores["rank_correlation_aligned"]:.2f} (below 0: a good score means little '

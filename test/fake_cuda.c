@@ -205,6 +205,7 @@ int cuMemAlloc_v2(uint64_t *address, size_t size)
 {
     CHECK;
     if (!size) return INVALID_VALUE;
+    if (size >> 34) return OUT_OF_MEMORY;
     *address = (uint64_t)take(size, DEVICE);
     return 0;
 }

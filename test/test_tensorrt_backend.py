@@ -176,7 +176,7 @@ def test_plan_that_does_not_load_is_built_again_once(stand_in, monkeypatch):
 
 
 @pytest.mark.parametrize('lie, reason', [
-    ('no_parse', 'cannot parse .*model.onnx: unsupported operator Quantile; re-export'),
+    ('no_parse', 'cannot parse .*model.onnx: Quantile node_3: unsupported operator; re-export'),
     ('no_build', 'cannot build .*model.onnx: could not find any implementation for node')])
 def test_failed_build_is_remembered(lie, reason, stand_in, monkeypatch):
     monkeypatch.setenv('STAND_IN_LIES', lie)

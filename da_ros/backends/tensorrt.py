@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
+import threading
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ class TensorRtBackend(Backend):
         self.jobs: list[EngineJob] = jobs_for(bundle, self.name, variant)
         self.graph_refusal = ''                   # why a selection runs without a CUDA graph
         self._cancelled = False
+        self._lock = threading.RLock()            # memory is not freed under a run
         plans = self._plans(EngineCache())
         self._cuda = Cuda()
         try:
@@ -69,14 +71,15 @@ class TensorRtBackend(Backend):
 
         :raises BackendError: wrong input, a fault of the GPU, refused by the library, cancelled
         """
-        self._check_usable()
-        self._cuda.activate()
-        for name, staged in self._inputs.items():
-            np.copyto(staged, self._checked(name, staged, feeds), casting='no')
-        selection = range_mask_m if range_mask_m in self._heads else NO_HEAD
-        self._run(selection)
-        self._check_usable()
-        return {name: array.copy() for name, array in self._results[selection].items()}
+        with self._lock:
+            self._check_usable()
+            self._cuda.activate()
+            for name, staged in self._inputs.items():
+                np.copyto(staged, self._checked(name, staged, feeds), casting='no')
+            selection = range_mask_m if range_mask_m in self._heads else NO_HEAD
+            self._run(selection)
+            self._check_usable()
+            return {name: array.copy() for name, array in self._results[selection].items()}
 
     def cancel(self) -> None:
         """Refuse the result of a run in progress, which ends by itself, and later runs."""
@@ -85,9 +88,10 @@ class TensorRtBackend(Backend):
     def close(self) -> None:
         """Free all memory of host and GPU; may be repeated."""
         self._cancelled = True
-        self._inputs: Arrays = {}
-        self._results: dict[float, Arrays] = {}
-        self._cuda.close()
+        with self._lock:
+            self._inputs: Arrays = {}
+            self._results: dict[float, Arrays] = {}
+            self._cuda.close()
 
     def _plans(self, cache: EngineCache) -> list[bytes]:
         plans = [cache.load(job) for job in self.jobs]

@@ -75,10 +75,16 @@ def _network_flags(library: Library) -> int:
 def _parse(library: Library, network: Any, job: EngineJob) -> None:
     parser = library.module.OnnxParser(network, library.log)
     if not parser.parse_from_file(str(job.graph)):
-        said = '; '.join(parser.get_error(i).desc() for i in range(parser.num_errors))
+        said = '; '.join(_parse_error(parser.get_error(i)) for i in range(parser.num_errors))
         library.log.lines.clear()
         raise BackendError(f'{library.name} {library.version} cannot parse {job.name}: '
                            f'{said or "it gave no reason"}; re-export the bundle')
+
+
+def _parse_error(error: Any) -> str:
+    if hasattr(error, 'node_operator') and error.node_operator():       # from 10.0 on
+        return f'{error.node_operator()} {error.node_name()}: {error.desc()}'
+    return error.desc()
 
 
 def _make_config(library: Library, builder: Any, job: EngineJob, report: Report) -> Any:

@@ -87,7 +87,7 @@ class Engine:
 
     def _tensor(self, name: str) -> Tensor:
         trt, engine = self._library.module, self._engine
-        kind = str(engine.get_tensor_dtype(name)).rsplit('.', 1)[-1]
+        kind = engine.get_tensor_dtype(name).name
         shape = tuple(int(n) for n in engine.get_tensor_shape(name))
         if kind not in DTYPES or min(shape, default=1) < 0:
             raise BackendError(f'{self._library.name}: tensor {name} of {self.name} is {kind} '

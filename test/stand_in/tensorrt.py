@@ -52,9 +52,6 @@ class DataType(enum.Enum):
     UINT8 = 'tensor(uint8)'
     INT64 = 'tensor(int64)'
 
-    def __str__(self):
-        return f'DataType.{self.name}'
-
 
 NUMPY = {'FLOAT': np.float32, 'HALF': np.float16, 'UINT8': np.uint8, 'INT64': np.int64}
 
@@ -88,6 +85,12 @@ class ParserError:
     def desc(self):
         return self._text
 
+    def node_operator(self):
+        return 'Quantile'
+
+    def node_name(self):
+        return 'node_3'
+
 
 class INetworkDefinition:
     _graph = b''
@@ -115,7 +118,7 @@ class OnnxParser:
 
     def parse_from_file(self, model):
         if lies('no_parse'):
-            self._errors = ['unsupported operator Quantile']
+            self._errors = ['unsupported operator']
             return False
         with open(model, 'rb') as stream:
             self._network._graph = stream.read()

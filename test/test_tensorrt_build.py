@@ -1,0 +1,144 @@
+"""Every graph that we ship or export parses and builds in the real TensorRT-RTX, without a GPU."""
+
+from pathlib import Path
+import re
+import sys
+import time
+
+import pytest
+
+pytest.importorskip('tensorrt_rtx_bindings', reason='TensorRT-RTX is not installed (Linux only)')
+
+from da_ros.backends import cuda
+from da_ros.backends.base import BackendAbsent, BackendError, open_backend
+from da_ros.bundle import load_bundle
+import da_ros.engines
+from da_ros.engines import EngineJob, jobs_for
+from da_ros.engines.build import build_plan, Phases
+from da_ros.engines.engine import Engine, PlanRefused
+from da_ros.engines.library import load_library
+
+BUNDLES = sorted(path.parent for path in
+                 (Path(da_ros.__file__).parent / 'bundles').glob('*/model.yaml'))
+NAME = 'tensorrt_rtx'
+SECONDS_FOR_A_SHIPPED_BUNDLE = 30
+
+
+@pytest.fixture(autouse=True)
+def no_device(monkeypatch):
+    """Build for no card in particular, also where there is one."""
+    monkeypatch.setattr(cuda, 'LIBRARY', 'libcuda_absent.so.1')
+
+
+def built(bundle, variant):
+    plans = [build_plan(job).plan for job in jobs_for(bundle, NAME, variant)]
+    assert all(len(plan) > 1000 for plan in plans)
+    return plans
+
+
+@pytest.mark.parametrize('folder', BUNDLES, ids=lambda path: path.name)
+def test_every_shipped_bundle_builds_in_time(folder):
+    bundle = load_bundle(folder)
+    for variant in bundle.precisions:
+        begun = time.process_time()
+        built(bundle, variant)
+        assert time.process_time() - begun < SECONDS_FOR_A_SHIPPED_BUNDLE
+
+
+def test_separate_heads_build(tmp_path):
+    from conftest import write_stand_in_bundle
+    assert len(built(write_stand_in_bundle(tmp_path / 'heads', separate_heads=True), 'fp32')) == 5
+
+
+def test_progress_rises_to_one(stand_in):
+    shares = []
+    build_plan(jobs_for(stand_in, NAME, 'fp32')[0], shares.append)
+    assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 3
+
+
+def test_nested_phases_are_one_share():
+    shares = []
+    phases = Phases(shares.append)
+    phases.start('whole', None, 2)
+    phases.step('whole', 0)
+    phases.start('part', 'whole', 4)
+    for number in range(4):
+        phases.step('part', number)
+    phases.finish('part')
+    phases.step('whole', 1)
+    phases.step('unknown', 3)
+    assert shares == [0.5, 0.625, 0.75, 0.875, 1.0]
+
+
+def test_graph_that_cannot_be_parsed_is_named(tmp_path):
+    from conftest import write_stand_in_bundle
+    bundle = write_stand_in_bundle(tmp_path / 'bad')
+    bundle.main_graph.write_bytes(b'not onnx')
+    with pytest.raises(BackendError, match=r'tensorrt_rtx 1\.[\d.]+ cannot parse stand_in/model'
+                                           '.onnx: .+; re-export the bundle'):
+        built(bundle, 'fp32')
+
+
+def test_operator_that_is_not_known_is_named_with_the_librarys_words(tmp_path, stand_in):
+    from onnx import helper, save, TensorProto
+    value = helper.make_tensor_value_info('image', TensorProto.FLOAT, [4])
+    out = helper.make_tensor_value_info('range_m', TensorProto.FLOAT, [4])
+    node = helper.make_node('Foo', ['image'], ['range_m'], domain='own')
+    graph = helper.make_graph([node], 'g', [value], [out])
+    save(helper.make_model(graph, ir_version=9, opset_imports=[
+        helper.make_opsetid('', 18), helper.make_opsetid('own', 1)]), stand_in.main_graph)
+    with pytest.raises(BackendError, match='cannot parse stand_in/model.onnx: .*Foo'):
+        built(stand_in, 'fp32')
+
+
+def test_plan_without_a_driver_is_refused_with_the_librarys_words(stand_in):
+    if cuda_driver_is_here():
+        pytest.skip('there is a CUDA driver')
+    plan, = built(stand_in, 'fp32')
+    with pytest.raises(PlanRefused, match='tensorrt_rtx .* cannot load the engine of tiny: .*CUD'):
+        Engine(load_library(NAME), plan, 'tiny')
+
+
+def cuda_driver_is_here():
+    import ctypes
+    try:
+        ctypes.CDLL('libcuda.so.1')
+    except OSError:
+        return False
+    return True
+
+
+def test_machine_without_a_device_is_refused_at_once(stand_in):
+    begun = time.process_time()
+    with pytest.raises(BackendAbsent, match='no CUDA device: .*use backend openvino or onnx'):
+        open_backend(NAME, stand_in, 'fp32')
+    assert time.process_time() - begun < 1
+
+
+def test_library_that_is_not_installed_is_named_with_its_command(stand_in, monkeypatch):
+    if any(map(sys.modules.get, ('tensorrt', 'tensorrt_bindings'))):
+        pytest.skip('the full TensorRT is installed')
+    with pytest.raises(BackendAbsent, match='backend tensorrt is not installed; run `pip inst'):
+        open_backend('tensorrt', stand_in, 'fp32')
+    with pytest.raises(BackendAbsent, match=re.escape('apt install python3-libnvinfer')):
+        load_library('tensorrt')
+
+
+# Below: small exports of each network, so that no construct that TensorRT refuses gets in.
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Return a folder in which exports are kept for all precisions."""
+    pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
+    return tmp_path_factory.mktemp('exports')
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'int8'])
+@pytest.mark.parametrize('network', ['dap', 'da2', 'pano_tiny'])
+def test_small_export_builds(network, precision, folder):
+    from small_exports import small_export
+    graphs = small_export(network, precision, folder)
+    assert bool(graphs.range_masks) == (network == 'dap')
+    for path in (graphs.main, *graphs.range_masks.values()):
+        job = EngineJob(path, path.name, {'backend': NAME, 'precision': precision, 'gpu': 'none'})
+        assert len(build_plan(job).plan) > 1000

@@ -233,6 +233,18 @@ def test_a_missing_or_failing_generator_is_one_line(tmp_path, capsys, generator,
     assert last.startswith('error: ') and message in last
 
 
+def test_panoramic_sets_become_shards_of_one_size(tmp_path, capsys):
+    folder = tmp_path / 'in/scene_00001/2D_rendering/7/panorama/full'
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / 'rgb_rawlight.png'), np.full((64, 128, 3), 90, np.uint8))
+    cv2.imwrite(str(folder / 'depth.png'), np.full((64, 128), 2500, np.uint16))
+    assert main(['panorama', '--set', f'structured3d={tmp_path}/in', '--out',
+                 str(tmp_path / 'out'), '--height', '32']) == 0
+    sample, = read_all(tmp_path / 'out')
+    assert sample.image.shape == (32, 64, 3) and (sample.range_m == 2.5).all()
+    assert sample.source == 'structured3d'
+
+
 @pytest.mark.slow
 def test_two_processes_write_the_same_shards(tmp_path):
     root = rgbd_folder(tmp_path / 'in')

@@ -14,9 +14,11 @@ pytest.importorskip('accelerate')
 from dataclasses import asdict  # noqa: E402
 
 from training import label  # noqa: E402
-from training.checkpoint import save_checkpoint  # noqa: E402
+from training.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
 from training.data.shards import ShardSet, write_shard  # noqa: E402
 from training.data.unlabelled import find_portions, SourceError  # noqa: E402
+from training.forward import Forward  # noqa: E402
+from training.labeler import Labeler  # noqa: E402
 from training.networks import build_network  # noqa: E402
 from training.sample import Sample  # noqa: E402
 
@@ -180,3 +182,20 @@ def test_a_network_that_gives_no_range_cannot_label(setting, capsys):
     swapped[1] = swapped[3]
     assert label.main(swapped) == 1
     assert 'PatchDiscriminator cannot be exported' in capsys.readouterr().err
+
+
+def test_separate_mask_heads_label_as_the_network_that_was_trained():
+    config = {'encoder': 'vits', 'range_masks_m': [10.0, 100.0]}
+    torch.manual_seed(0)
+    network = build_network('dap', config).eval()
+    labeler = Labeler(Checkpoint('dap', config, network.state_dict(),
+                                 {'config': {'size_hw': [64, 128]}}))
+    image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    range_m, masks = labeler.outputs(image)
+    with torch.no_grad():
+        wanted = Forward(network)(
+            torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255, torch.zeros(1))
+    np.testing.assert_allclose(range_m, wanted.log_range[0].exp(), rtol=1e-5)
+    np.testing.assert_allclose(masks, wanted.mask_logits[0].sigmoid(), atol=1e-6)
+    found = labeler.label(image).range_m
+    np.testing.assert_array_equal(np.isfinite(found), (range_m < 100) & (masks[1] > 0.5))

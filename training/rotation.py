@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +21,23 @@ def source_pixels(rotation: NDArray[np.floating], height: int,
     :param rotation: (3, 3), old camera frame from new camera frame
     :return: rows in [0, height], cols in [0, width], (height, width) float32 each
     """
-    rays = _rays(height, width).reshape(-1, 3) @ np.asarray(rotation, np.float32).T
-    x, y, z = rays.T.reshape(3, height, width)
-    # the formulas of da_ros.sphere in float32: a pixel is 1000 times their rounding
-    row = (0.5 - np.arcsin(np.clip(z, -1, 1)) / np.float32(np.pi)) * np.float32(height)
-    col = (0.5 - np.arctan2(y, x) / np.float32(2 * np.pi)) * np.float32(width)
+    x, y, z = (np.asarray(rotation, np.float32) @ _ray_columns(height, width)).reshape(
+        3, height, width)
+    # the formulas of da_ros.sphere in float32: a pixel is 1000 times their rounding. In place,
+    # because fresh memory costs more than the arithmetic
+    row = np.arcsin(np.clip(z, -1, 1, out=z), out=z)
+    row *= np.float32(-height / np.pi)
+    row += np.float32(height / 2)
+    col = np.arctan2(y, x, out=y)
+    col *= np.float32(-width / (2 * np.pi))
+    col += np.float32(width / 2)
     return row, col
 
 
-_cache: dict[tuple[int, int], NDArray[np.float32]] = {}
-
-
-def _rays(height: int, width: int) -> NDArray[np.float32]:
-    if (height, width) not in _cache:
-        _cache[height, width] = erp_rays(height, width).astype(np.float32)
-    return _cache[height, width]
+@lru_cache(maxsize=4)
+def _ray_columns(height: int, width: int) -> NDArray[np.float32]:
+    """Return the rays of a panorama as (3, height * width)."""
+    return np.ascontiguousarray(erp_rays(height, width).reshape(-1, 3).T, np.float32)
 
 
 def sample_image(image: NDArray[np.uint8], row, col) -> NDArray[np.uint8]:
@@ -53,9 +57,12 @@ def sample_range(range_m: NDArray[np.float32], row, col) -> NDArray[np.float32]:
     row, col = row + np.float32(0.5), col + np.float32(0.5)
     nearest = cv2.remap(padded, col, row, cv2.INTER_NEAREST)
     with np.errstate(divide='ignore', invalid='ignore'):
-        smooth = 1 / cv2.remap(1 / padded, col, row, cv2.INTER_LINEAR)
-        agree = np.abs(smooth - nearest) < AGREE * nearest
-    return np.where(agree, smooth, nearest)
+        inverse = np.divide(1, padded, out=padded)
+        smooth = cv2.remap(inverse, col, row, cv2.INTER_LINEAR)
+        np.divide(1, smooth, out=smooth)
+        off = np.abs(np.divide(smooth, nearest, out=row) - 1, out=col)
+        np.copyto(nearest, smooth, where=off < AGREE)
+    return nearest
 
 
 def pad_sphere(array: NDArray) -> NDArray:

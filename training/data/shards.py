@@ -112,7 +112,8 @@ def decode_sample(members: dict[str, bytes], name: str) -> Sample:
                          ) from error
     if range_m.shape != image.shape[:2]:
         raise ShardError(f'{name}: image {image.shape[:2]} and range {range_m.shape} differ')
-    return Sample(image[..., ::-1], range_m, np.isfinite(range_m), source, height_m, meta)
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return Sample(image, range_m, np.isfinite(range_m), source, height_m, meta)
 
 
 def _decode(data: bytes, flags: int):

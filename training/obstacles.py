@@ -49,6 +49,7 @@ DEFINITION = ObstacleConfig()
 SECTOR_DTYPE = np.dtype([
     ('azimuth', 'f8'), ('observed', '?'), ('true_m', 'f8'), ('pred_m', 'f8'), ('width_m', 'f8'),
     ('thin_m', 'f8'), ('thin_pred_m', 'f8')])
+MAX_CAMERA_M = 2.5      # above, the question is not what stands on the floor around a robot
 THIN_WITHIN_M = 5.0     # farther, a thing of 0.1 m is hardly a pixel wide
 
 

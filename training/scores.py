@@ -58,7 +58,8 @@ def score_frame(
     :param pred: range [m], (H, W), the size of the truth
     :param target: true range [m], (H, W); NaN unknown, +inf empty
     :param image: (H, W, 3), only for protocols that look at black pixels
-    :param camera_height_m: above the floor [m]; 0 = unknown: no obstacle metrics
+    :param camera_height_m: above the floor [m]; 0 = unknown: no obstacle metrics, and none above
+        `obstacles.MAX_CAMERA_M`
     :param complete: False if the truth leaves things out (room layout): no obstacles, no edges
     :param outlines: also measure the seam, and edges where the truth is complete and dense
     :param labels: (H, W) bool per label name
@@ -66,7 +67,7 @@ def score_frame(
     compared = compare(pred, target, protocol, image)
     aligned = pred * compared.scale + compared.shift
     sectors = np.zeros(0, obstacles.SECTOR_DTYPE)
-    if complete and camera_height_m > 0:
+    if complete and 0 < camera_height_m <= obstacles.MAX_CAMERA_M:
         sectors = obstacles.sector_table(aligned, target, camera_height_m)
     dense = complete and np.isnan(target).mean() < 0.5       # single points have no edges
     bands = metrics.band_sums(compared.pred, compared.target, compared.weight)

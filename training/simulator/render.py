@@ -10,7 +10,7 @@ import numpy as np
 from da_ros.sphere import azimuth_from_col, elevation_from_row, erp_rays, ray_from_angles
 from training.simulator.scene import Scene
 
-EDGE_OFFSETS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
+EDGE_OFFSETS = np.array([(0.0, -0.33), (0.29, 0.17), (-0.29, 0.17)])   # beside the centre
 OCCLUSION_STRIDE = 4
 OCCLUSION_RAYS = 10
 OCCLUSION_REACH_M = 1.2
@@ -45,16 +45,15 @@ def render(scene: Scene, position, size_hw, rng: np.random.Generator, rotation=N
                                    range_m.reshape(height, width)))
     if len(rows):
         index = rows * width + cols
-        local = None if occlusion is None else occlusion[index]
-        total = np.zeros((len(rows), 3), np.float32)
-        for dx, dy in EDGE_OFFSETS:
-            sub = ray_from_angles(azimuth_from_col(cols + 0.5 + dx, width),
-                                  elevation_from_row(rows + 0.5 + dy, height))
-            sub = (sub @ rotation.T).astype(np.float32)
-            total += _shade(scene, Beam(position, sub, np.pi / height),
-                            scene.cast(position, sub), local)
-        colour[index] = total / len(EDGE_OFFSETS)
-    unknown = scene.looks(scene.material_of[triangle])['unknown'] & (triangle >= 0)
+        sub = ray_from_angles(azimuth_from_col(cols + 0.5 + EDGE_OFFSETS[:, :1], width),
+                              elevation_from_row(rows + 0.5 + EDGE_OFFSETS[:, 1:], height))
+        sub = (sub.reshape(-1, 3) @ rotation.T).astype(np.float32)
+        local = None if occlusion is None else np.tile(occlusion[index], len(EDGE_OFFSETS))
+        around = _shade(scene, Beam(position, sub, np.pi / height), scene.cast(position, sub),
+                        local)
+        total = colour[index] + around.reshape(len(EDGE_OFFSETS), -1, 3).sum(0)
+        colour[index] = total / (1 + len(EDGE_OFFSETS))
+    unknown = scene.looks()['unknown'][scene.material_of[triangle]] & (triangle >= 0)
     range_m = np.where(unknown, np.float32(np.nan), range_m)
     return colour.reshape(height, width, 3), range_m.reshape(height, width)
 
@@ -150,23 +149,23 @@ def _surface(scene: Scene, beam: Beam, hits, occlusion) -> np.ndarray:
     uv = corner[:, 0] * (1 - u - v) + corner[:, 1] * u + corner[:, 2] * v
     footprint = (beam.travelled + range_m) * beam.pixel_rad * scene.density[triangle]
     lod = np.log2(np.maximum(footprint / np.sqrt(np.maximum(facing, MIN_CONTRAST_COS)), 1e-9))
-    look = scene.looks(scene.material_of[triangle])
-    albedo = scene.store.sample(look['texture'], uv, lod) ** 2 * look['tint']
+    look, material = scene.looks(), scene.material_of[triangle]
+    albedo = scene.store.sample(look['texture'][material], uv, lod) ** 2 * look['tint'][material]
     point = beam.origin + beam.rays * range_m[:, None]
     above = point + normal * SURFACE_GAP_M
     ambient = scene.ambient * (0.75 + 0.25 * normal[:, 2])
     if occlusion is not None:
         ambient = ambient * (0.25 + 0.75 * occlusion)
     light = ambient[:, None] + _direct(scene, above, normal)
-    colour = albedo * (light + look['emission'][:, None])
+    colour = albedo * (light + look['emission'][material, None])
     if beam.bounce < MAX_BOUNCES:
         ahead = replace(beam, origin=above, travelled=beam.travelled + range_m,
                         bounce=beam.bounce + 1)
-        clear = look['clear']
+        clear = look['clear'][material]
         if clear.any():
             colour[clear] = albedo[clear] * _next(scene, replace(
                 ahead, origin=point - normal * SURFACE_GAP_M).part(clear))
-        share = look['mirror']      # Schlick's approximation of the Fresnel term
+        share = look['mirror'][material]      # Schlick's approximation of the Fresnel term
         share = share + (1 - share) * (1 - facing) ** 5 * (share > 0)
         bright = share > MIN_REFLECTED
         if bright.any():

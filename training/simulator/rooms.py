@@ -217,8 +217,10 @@ def add_lamps(rng, scene: Scene, room: Rect, height: float, spacing: float) -> N
     """Hang lamps from the ceiling, on a grid."""
     x0, y0, x1, y1 = room
     nx, ny = (max(1, round((b - a) / spacing)) for a, b in ((x0, x1), (y0, y1)))
-    warm = rng.uniform(0.6, 1.0)
+    warm = rng.uniform(0.35, 1.0)
     colour = (1.0, 0.5 + 0.5 * warm, warm)
+    if rng.uniform() < 0.08:        # shop and stage light
+        colour = random_colour(rng, 1.0)
     power = rng.uniform(0.4, 1.8) * (height / 2.6) ** 1.5
     size = rng.uniform(0.1, 0.6, 2)
     drop = rng.choice([0.02, 0.05, rng.uniform(0.2, 0.8)]) * (height > 2.5) + 0.02

@@ -10,8 +10,8 @@ from training.simulator.casters import Hits, make_caster
 from training.simulator.shapes import Shape
 from training.simulator.textures import TextureStore
 
-LOOK = np.dtype([('texture', 'i8'), ('tint', 'f4', 3), ('emission', 'f4'), ('mirror', 'f4'),
-                 ('clear', '?'), ('unknown', '?')])
+LOOKS = {'texture': np.int64, 'tint': np.float32, 'emission': np.float32, 'mirror': np.float32,
+         'clear': bool, 'unknown': bool}
 MIN_AREA_M2 = 1e-10     # twice the area; smaller triangles are dropped
 
 
@@ -74,7 +74,8 @@ class Scene:
         self._new: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._solid, self._clear = make_caster(self.device), make_caster(self.device)
         self._solid_ids, self._clear_ids = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        self._looks = np.zeros(0, LOOK)
+        self._looks: dict[str, np.ndarray] = {}
+        self._looked = 0
         self.uv = np.zeros((0, 3, 2), np.float32)
         self.normals = np.zeros((0, 3), np.float32)
         self.material_of = np.zeros(0, np.int32)
@@ -85,13 +86,13 @@ class Scene:
         self.materials.append(material)
         return len(self.materials) - 1
 
-    def looks(self, material: np.ndarray) -> np.ndarray:
-        """Return the LOOK row of each material index (N,)."""
-        if len(self._looks) != len(self.materials):
-            self._looks = np.array([
-                (m.texture, m.tint, m.emission, m.mirror, m.clear, m.unknown)
-                for m in self.materials], LOOK)
-        return self._looks[material]
+    def looks(self) -> dict[str, np.ndarray]:
+        """Return the fields of Material, and `unknown`, by material index."""
+        if self._looked != len(self.materials):
+            self._looked = len(self.materials)
+            self._looks = {name: np.array([getattr(m, name) for m in self.materials], dtype)
+                           for name, dtype in LOOKS.items()}
+        return self._looks
 
     def add(self, shape: Shape, material: int | Material) -> None:
         """Append triangles of one material (a Material or an index from :meth:`material`)."""

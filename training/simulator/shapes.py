@@ -29,15 +29,25 @@ def merge(*shapes: Shape) -> Shape:
     return (np.concatenate([s[0] for s in shapes]), np.concatenate([s[1] for s in shapes]))
 
 
+def _unit_box() -> Shape:
+    """Return the box of half side 1 in x and y and of height 1, and its uv in sides."""
+    return merge(
+        quad((-1, -1, 0), (2, 0, 0), (0, 0, 1)), quad((1, -1, 0), (0, 2, 0), (0, 0, 1)),
+        quad((1, 1, 0), (-2, 0, 0), (0, 0, 1)), quad((-1, 1, 0), (0, -2, 0), (0, 0, 1)),
+        quad((-1, -1, 1), (2, 0, 0), (0, 2, 0)), quad((-1, 1, 0), (2, 0, 0), (0, -2, 0)))
+
+
+UNIT_BOX = _unit_box()
+# the sizes (x, y, z) along which u and v of its twelve triangles run
+BOX_UV_SIDES = np.repeat([(0, 2), (1, 2), (0, 2), (1, 2), (0, 1), (0, 1)], 2, axis=0)[:, None]
+
+
 def box(size_x: float, size_y: float, size_z: float, bottom: float = 0.0) -> Shape:
     """Return a box whose lower face lies at z = bottom."""
-    x, y, z = size_x / 2, size_y / 2, size_z
-    sides = [
-        quad((-x, -y, 0), (2 * x, 0, 0), (0, 0, z)), quad((x, -y, 0), (0, 2 * y, 0), (0, 0, z)),
-        quad((x, y, 0), (-2 * x, 0, 0), (0, 0, z)), quad((-x, y, 0), (0, -2 * y, 0), (0, 0, z)),
-        quad((-x, -y, z), (2 * x, 0, 0), (0, 2 * y, 0)),
-        quad((-x, y, 0), (2 * x, 0, 0), (0, -2 * y, 0))]
-    return moved(merge(*sides), z=bottom)
+    scale = np.array([size_x / 2, size_y / 2, size_z], np.float32)
+    corners = UNIT_BOX[0] * scale
+    corners[..., 2] += np.float32(bottom)
+    return corners, UNIT_BOX[1] * scale[BOX_UV_SIDES]
 
 
 def lathe(radii, heights, sides: int = 14) -> Shape:

@@ -25,7 +25,9 @@ class ViewConfig:
     min_height_m: float = 0.15
     max_height_m: float = 2.0
     tilted: float = 0.25            # share of views that are not quite level
-    tilt_rad: float = 0.02          # standard deviation of roll and pitch of those
+    tilt_rad: float = 0.02          # standard deviation of roll and pitch of most of those
+    steep: float = 0.2              # share of those on a ramp, a kerb or a legged robot
+    steep_rad: float = 0.08         # standard deviation of these
     near_things: float = 2.6        # mean number of near obstacles per camera
     marked: float = 0.45            # share of cameras with paint or rugs on the floor around
 
@@ -77,7 +79,8 @@ def take_pictures(rng, scene: Scene, library: ObjectLibrary, count: int, config:
         scene.lights = _nearest(lamps, position, 3)
         rotation = None
         if rng.uniform() < config.tilted:
-            rotation = rotation_from_rpy(*rng.normal(0, config.tilt_rad, 2), 0.0)
+            deviation = config.steep_rad if rng.uniform() < config.steep else config.tilt_rad
+            rotation = rotation_from_rpy(*rng.normal(0, deviation, 2), 0.0)
         radiance, range_m = render(scene, position, config.size_hw, rng, rotation)
         if np.nanmin(range_m) > MIN_RANGE_M:
             yield develop(rng, radiance), range_m, height
@@ -97,7 +100,7 @@ def develop(rng, radiance: np.ndarray) -> np.ndarray:
     :param radiance: (H, W, 3) linear
     :return: (H, W, 3) uint8 RGB
     """
-    luminance = radiance.mean(-1)
+    luminance = radiance[::2, ::2].mean(-1)
     middle = np.percentile(luminance, 60) + 1e-4
     linear = radiance * (rng.uniform(0.12, 0.4) / middle)
     linear = linear * np.exp(rng.normal(0, 0.08, 3)).astype(np.float32)
@@ -106,5 +109,5 @@ def develop(rng, radiance: np.ndarray) -> np.ndarray:
     encoded = np.clip(linear, 0, 1) ** (1 / rng.uniform(1.9, 2.4))
     noise = rng.uniform(0, 0.02) * (rng.uniform() < 0.6)
     if noise:
-        encoded = encoded + rng.normal(0, noise, encoded.shape).astype(np.float32)
+        encoded = encoded + np.float32(noise) * rng.standard_normal(encoded.shape, np.float32)
     return (np.clip(encoded, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -41,8 +41,8 @@ def read_all(folder):
 def test_views_become_shards_of_panoramas(tmp_path, capsys):
     assert curate(rgbd_folder(tmp_path / 'in'), tmp_path / 'out') == 0
     samples = read_all(tmp_path / 'out')
-    assert [p.name for p in sorted((tmp_path / 'out').iterdir())] == [
-        f'{i:05d}.tar' for i in range(3)]
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [
+        *(f'{i:05d}.tar' for i in range(3)), 'job.json']
     assert len(samples) == 5 and samples[0].image.shape == (32, 64, 3)
     for sample in samples:
         assert sample.source == 'rgbd_folder' and sample.meta['set'] == 'rgbd_folder'
@@ -65,6 +65,13 @@ def test_shards_depend_on_the_seed_alone_and_are_resumed(tmp_path):
     assert (tmp_path / 'a/00000.tar').stat().st_mtime_ns == kept
     assert all(np.array_equal(a.image, b.image)
                for a, b in zip(first, read_all(tmp_path / 'a'), strict=True))
+
+
+def test_shards_of_another_job_are_not_mixed_in(tmp_path, capsys):
+    root = rgbd_folder(tmp_path / 'in')
+    assert curate(root, tmp_path / 'out', '--seed', '1') == 0
+    assert curate(root, tmp_path / 'out', '--seed', '2') == 1
+    assert 'holds shards of another job: seed 1 (now 2); give another' in capsys.readouterr().err
 
 
 def test_bad_views_are_skipped_counted_and_named(tmp_path, capsys):
@@ -190,6 +197,23 @@ def test_blue_above_is_outdoors_and_a_room_is_not(tmp_path, capsys):
     assert '1 indoor, 1 outdoor' in capsys.readouterr().out
     assert (tmp_path / 'out/outdoor/field.png').exists()
     assert (tmp_path / 'out/indoor/room.png').exists()
+
+
+def dusk(image):
+    """A classifier of one's own."""
+    return float(image.mean() < 130)
+
+
+def test_a_classifier_of_ones_own_sorts(tmp_path, capsys):
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    cv2.imwrite(str(folder / 'field.png'), sky_image() // 2)
+    cv2.imwrite(str(folder / 'room.png'), beige_image())
+    arguments = ['sort', str(folder), '--out', str(tmp_path / 'out'), '--classifier']
+    assert main([*arguments, f'{__name__}:dusk']) == 0
+    assert (tmp_path / 'out/outdoor/field.png').exists()
+    assert main([*arguments, 'no_such_module:x']) == 1
+    assert "no classifier 'no_such_module:x'" in capsys.readouterr().err
 
 
 def test_fitting_separates_what_can_be_separated():

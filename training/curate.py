@@ -65,6 +65,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     sort = commands.add_parser('sort', help='indoor and outdoor')
     sort.add_argument('folder', type=Path)
     sort.add_argument('--out', type=Path, required=True)
+    sort.add_argument('--classifier', metavar='MODULE:NAME',
+                      help='a function image (H, W, 3) RGB -> P(outdoor); default: built in')
 
     generate = commands.add_parser('generate', help='panoramas from a generator of yours')
     generate.add_argument('--generator', default='', help='command with {prompt} {seed} {out}')
@@ -127,10 +129,11 @@ def run_filter(args: argparse.Namespace) -> Skips:
 
 def run_sort(args: argparse.Namespace) -> Skips:
     from training.curation.folders import sort_by_place
-    from training.curation.sorting import DEFAULT
+    from training.curation.sorting import DEFAULT, load_classifier
 
     skips = Skips()
-    counts = sort_by_place(args.folder, args.out, DEFAULT, skips)
+    classify = load_classifier(args.classifier) if args.classifier else DEFAULT
+    counts = sort_by_place(args.folder, args.out, classify, skips)
     print(', '.join(f'{count} {place}' for place, count in counts.items()))
     return skips
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+import json
 import multiprocessing
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def write_panoramas(job: PanoramaJob, workers: int = 1) -> Skips:
     samples = samples_of(job)
     check_has_valid(job.name, samples)
     total = job.count or len(samples)
-    job.out.mkdir(parents=True, exist_ok=True)
+    _claim(job)
     tasks = [(job, shard, total) for shard in range(-(-total // job.per_shard))
              if not (job.out / f'{shard:05d}.tar').exists()]
     skips = Skips()
@@ -122,6 +123,28 @@ def write_panoramas(job: PanoramaJob, workers: int = 1) -> Skips:
             for reason in skipped:
                 skips.add(job.name, reason)
     return skips
+
+
+def _claim(job: PanoramaJob) -> None:
+    """
+    Say in OUT/job.json whose shards these are.
+
+    :raises CurationError: if the folder holds the shards of another job
+    """
+    told = {key: str(value) for key, value in asdict(job).items() if key != 'out'}
+    path = job.out / 'job.json'
+    if path.is_file():
+        found = json.loads(path.read_text())
+        other = [f'{key} {found.get(key)} (now {told[key]})' for key in told
+                 if found.get(key) != told[key]]
+        if other:
+            raise CurationError(f'{job.out} holds shards of another job: {", ".join(other)}; '
+                                'give another folder')
+        return
+    job.out.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix('.tmp')
+    part.write_text(json.dumps(told, indent=1))
+    part.rename(path)
 
 
 def _run(tasks, workers: int):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Protocol as Interface
 
 import cv2
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da_ros.sphere import elevation_from_row
+from training.curation.outpaint import CurationError
 
 Array = NDArray[np.float64]
 ROWS = 64
@@ -28,6 +30,19 @@ class Classifier(Interface):
 
     def __call__(self, image: NDArray[np.uint8]) -> float:
         """Return P(outdoor) of a panorama (H, W, 3) RGB."""
+
+
+def load_classifier(name: str) -> Classifier:
+    """
+    Return the classifier of 'module:function'.
+
+    :raises CurationError: if it cannot be imported
+    """
+    module, _, function = name.partition(':')
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CurationError(f'no classifier {name!r}: {error}; give MODULE:FUNCTION') from error
 
 
 def features(image: NDArray[np.uint8]) -> Array:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from da_ros.files import FileError, read_panorama
 from training.curation.outpaint import CurationError
 from training.curation.sorting import Classifier
 from training.curation.upright import find_vertical
 from training.data.checks import Skips
+from training.data.files import DataError, read_picture
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
 
@@ -35,14 +35,14 @@ def panoramas(folder: Path, skips: Skips) -> Iterator[tuple[Path, NDArray[np.uin
         raise CurationError(f'{folder} holds no image ({", ".join(SUFFIXES)})')
     for path in tqdm(paths, unit='image'):
         try:
-            image = read_panorama(path)
-        except FileError as error:
+            image = read_picture(path)
+        except DataError as error:
             skips.add(str(folder), str(error))
             continue
         if image.shape[1] != 2 * image.shape[0]:
             skips.add(str(folder), f'{path} is {image.shape[1]} x {image.shape[0]} px, not 2:1')
             continue
-        yield path, image[..., ::-1]
+        yield path, image
 
 
 def keep_upright(folder: Path, out: Path, max_tilt_deg: float, drop_unsure: bool,
@@ -105,8 +105,8 @@ def generate(command: str, prompts: list[str], out: Path, seed: int, skips: Skip
         _run([word.format(prompt=prompt, seed=seed + index, out=part)
               for word in shlex.split(command)])
         try:
-            image = read_panorama(part)
-        except FileError as error:
+            image = read_picture(part)
+        except DataError as error:
             raise CurationError(f'the generator left no image for prompt {index + 1}: {prompt!r}'
                                 ) from error
         if image.shape[1] == 2 * image.shape[0]:

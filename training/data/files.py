@@ -22,8 +22,7 @@ from training.sample import Sample
 
 os.environ.setdefault('OPENCV_IO_ENABLE_OPENEXR', '1')      # OpenCV asks when it first reads one
 RangeMap = NDArray[np.float32]
-END_OF_FILE = {b'\xff\xd8\xff\xe0': b'\xff\xd9', b'\xff\xd8\xff\xe1': b'\xff\xd9',
-               b'\xff\xd8\xff\xdb': b'\xff\xd9', b'\x89PNG': b'IEND'}
+END_OF_FILE = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}      # by first bytes: JPEG, PNG
 
 
 class DataError(DaRosError):
@@ -154,8 +153,8 @@ def _decode(path: Path, flags: int) -> NDArray:
     if not path.is_file():
         raise DataError(f'no file {path}')
     data = path.read_bytes()
-    end = END_OF_FILE.get(data[:4])
-    if end is not None and end not in data[-1024:]:
+    end = END_OF_FILE.get(data[:2])
+    if end is not None and end not in data[len(data) // 2:]:
         raise DataError(f'{path} is cut off; fetch it again')       # OpenCV would fill it up
     if flags != cv2.IMREAD_UNCHANGED:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION

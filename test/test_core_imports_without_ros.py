@@ -11,8 +11,9 @@ import da_ros
 
 ROS_FACE = {'conversions', 'diagnostics', 'node', 'outputs', 'parameters', 'commands'}
 CORE = sorted(module.name for module in pkgutil.iter_modules(da_ros.__path__)
-              if module.name not in ROS_FACE) + ['backends.onnxruntime', 'backends.openvino',
-                                                 'commands.infer']
+              if module.name not in ROS_FACE) + [
+                  'backends.onnxruntime', 'backends.openvino', 'backends.tensorrt',
+                  'engines.worker', 'commands.infer']
 BLOCK = """
 import sys
 class Refuse:

@@ -155,6 +155,15 @@ def test_full_disk_fails_the_build_but_not_the_graph(jobs, small_disk, monkeypat
     assert EngineCache().missing(jobs) == jobs
 
 
+def test_graph_that_changes_meanwhile_is_not_built(jobs):
+    jobs[0].graph.write_bytes(jobs[0].graph.read_bytes() + b'x')
+    build = EngineBuild(jobs)
+    build.start()
+    assert finished(build).poll() == 'failed'
+    assert 'model.onnx has changed since the bundle was loaded; load it again' in build.error
+    assert EngineCache().missing(jobs) == jobs
+
+
 def test_broken_timings_are_replaced(jobs):
     timing = EngineCache().timing_path(jobs[0])
     timing.parent.mkdir(mode=0o700)

@@ -23,6 +23,7 @@ import time
 from typing import Any
 
 from da_ros.backends.base import BackendError
+from da_ros.bundle import sha256_of
 from da_ros.engines.build import build_plan
 from da_ros.engines.cache import EngineCache
 from da_ros.engines.jobs import EngineJob
@@ -52,12 +53,13 @@ class EngineBuild:
 
     def start(self) -> None:
         """Start the child; returns at once."""
-        path = os.pathsep.join(entry for entry in sys.path if entry)
-        # A session of its own: Ctrl-C in a terminal is for the parent to handle.
+        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
+        # A session of its own: Ctrl-C in a terminal is for the parent to handle. A folder of its
+        # own: `-m` would import from the current one.
         self._child = subprocess.Popen(
             [sys.executable, '-m', 'da_ros.engines.worker'], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
-            start_new_session=True, env=os.environ | {'PYTHONPATH': path})
+            start_new_session=True, cwd='/', env=os.environ | {'PYTHONPATH': path})
         self._reader = threading.Thread(target=self._read, args=(self._child,), daemon=True)
         self._reader.start()
         assert self._child.stdin is not None
@@ -154,6 +156,9 @@ def build_missing(job: EngineJob, cache: EngineCache, report: Any) -> None:
     with cache.lock(job):
         if cache.load(job) is not None:
             return
+        if sha256_of(job.graph) != job.ingredients['onnx']:
+            raise BackendError(f'{job.graph} has changed since the bundle was loaded; load it '
+                               'again')
         timing_path = cache.timing_path(job)
         begun = time.monotonic()
         try:

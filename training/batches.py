@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from da_ros.errors import DaRosError
@@ -46,6 +47,14 @@ class Batch(NamedTuple):
         image, range_m, told, height = (t.to(device, non_blocking=True) for t in self[:4])
         return self._replace(image=image.permute(0, 3, 1, 2).float() / 255, range_m=range_m,
                              told_height_m=told, height_m=height)
+
+    def resized(self, size_hw: tuple[int, int]) -> Batch:
+        """Return the batch, on its device, at another size: area means, nearest ranges."""
+        if tuple(self.range_m.shape[-2:]) == tuple(size_hw):
+            return self
+        image = F.interpolate(self.image, size=size_hw, mode='area')
+        range_m = F.interpolate(self.range_m[:, None], size=size_hw, mode='nearest-exact')
+        return self._replace(image=image, range_m=range_m[:, 0])
 
 
 class Sources:

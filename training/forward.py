@@ -10,11 +10,12 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
 
+from training.batches import Batch
 from training.checkpoint import build, load_checkpoint, load_strictly
 from training.networks.dap import Dap, METRES_PER_UNIT
 from training.networks.pano_tiny import PanoTiny
 from training.networks.spherevit import imagenet_normalised, network_size, SphereVit
-from training.train_config import TrainError
+from training.train_config import TrainConfig, TrainError
 
 # modules that a pre-trained encoder brings along, and that a frozen trunk freezes
 ENCODERS = {'dap': ('encoder.', 'adapter_norm.'), 'da2': ('encoder.',),
@@ -84,6 +85,7 @@ def no_masks(image: Tensor) -> Tensor:
 
 
 FORWARDS = {PanoTiny: forward_pano, Dap: forward_dap, SphereVit: forward_da2}
+KINDS = {'pano_tiny': PanoTiny, 'dap': Dap, 'da2': SphereVit}
 
 
 def image_size(network: nn.Module, name: str, wanted: tuple[int, int] | None) -> tuple[int, int]:
@@ -139,3 +141,30 @@ def load_teacher(path: Path) -> Forward:
     """
     teacher = Forward(build(load_checkpoint(path)))
     return teacher.requires_grad_(False).eval()
+
+
+def teacher_size(teacher: Forward, config: TrainConfig) -> tuple[int, int]:
+    """Return the (height, width) at which a teacher looks at the images."""
+    kind = next(name for name, cls in KINDS.items() if isinstance(teacher.network, cls))
+    return image_size(teacher.network, kind,
+                      config.size_hw if kind == config.network else None)
+
+
+def teach(teacher: Forward, batch: Batch, teacher_hw: tuple[int, int],
+          size_hw: tuple[int, int]) -> Prediction:
+    """
+    Return what the teacher says at the student's size, told every camera height that is known.
+
+    Nearest pixels: a mean of near and far would teach points in the air.
+    """
+    said = teacher(batch.resized(teacher_hw).image, batch.height_m)
+    return Prediction(nearest(said.log_range, size_hw), nearest(said.mask_logits, size_hw))
+
+
+def nearest(maps: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Return maps (B, H, W) or (B, K, H, W) at another size."""
+    if tuple(maps.shape[-2:]) == tuple(size_hw) or not maps.numel():
+        return maps.new_zeros(*maps.shape[:-2], *size_hw) if not maps.numel() else maps
+    four = maps if maps.ndim == 4 else maps[:, None]
+    return F.interpolate(four, size=size_hw, mode='nearest-exact').view(*maps.shape[:-2],
+                                                                        *size_hw)

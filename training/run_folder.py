@@ -10,6 +10,7 @@ import subprocess
 
 import cv2
 import numpy as np
+from safetensors import SafetensorError
 import torch
 
 from training.checkpoint import save_checkpoint
@@ -82,7 +83,7 @@ class RunFolder:
                             snapshot.resume['ema'], snapshot.provenance)
             torch.save(snapshot.resume, part)
             part.replace(self.path / 'resume.pt')
-        except (OSError, RuntimeError) as error:      # torch reports a full disk as RuntimeError
+        except (OSError, RuntimeError, SafetensorError) as error:      # torch: a RuntimeError
             raise TrainError(f'cannot write into {self.path}: {str(error).splitlines()[0]}; '
                              f'{self.last_good()}') from error
         finally:

@@ -3,14 +3,15 @@ Train a network on shards; stops and resumes anywhere.
 
 Examples::
 
-    accelerate launch --cpu --num_processes 2 -m training.train \\
+    torchrun --standalone --nproc-per-node 2 -m training.train \\
         --config training/configs/pano_tiny.yaml --data shards/train \\
         --val mixed=shards/val --out runs/pano_tiny --minutes 120
     accelerate launch --num_processes 8 --multi_gpu -m training.train ... --steps 100000
     python -m training.train --config training/configs/dap.yaml --init model.pth \\
         --heads 10,20,50,100 --data shards/train --out runs/heads --steps 5000
 
-One process runs without `accelerate launch`. Batches depend on seed and number alone, so a run
+One process needs no launcher; several on a CPU are started by torchrun (`accelerate launch --cpu`
+starts one and leaves more to MPI). Batches depend on seed and number alone, so a run
 killed and started again with the same command goes on with the same losses. The schedule follows
 the time: it ends at --deadline (UTC), or after --minutes of training, or after --steps; time
 spent stopped between two steps does not count as training.
@@ -29,9 +30,9 @@ from pathlib import Path
 import sys
 import time
 
-from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import broadcast, gather_object
+from accelerate.utils import broadcast, gather_object, parse_flag_from_env, reduce
 import torch
 
 from da_ros.errors import DaRosError
@@ -44,6 +45,8 @@ from training.forward import (
     load_encoder,
     load_initial,
     load_teacher,
+    teach,
+    teacher_size,
 )
 from training.networks import build_network
 from training.objectives import make_objective, MASK_TERMS
@@ -61,7 +64,6 @@ from training.train_config import read_config, TrainConfig, TrainError
 from training.validation import evaluate
 
 LONGEST_STEP_S = 20.0       # a longer gap means that the process was stopped
-LOG_EVERY_S = 30.0
 BAD_STEPS = 25              # in a row; fp16 lowers its scale about 16 times at the start
 STATISTICS_IMAGES = 512
 MEMORY_MESSAGES = ('out of memory', "can't allocate memory", 'not enough memory',
@@ -96,13 +98,13 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     :raises TrainError: if the device cannot train in the wanted precision
     """
     AcceleratorState._reset_state()         # a second run in one process may differ in precision
-    if config.mixed_precision == 'fp16' and PartialState().device.type == 'cpu':
+    cpu = not torch.accelerator.is_available() or parse_flag_from_env('ACCELERATE_USE_CPU')
+    if config.mixed_precision == 'fp16' and cpu:
         raise TrainError('mixed_precision fp16 needs a GPU; use bf16 or no')
     accelerator = Accelerator(
-        mixed_precision=config.mixed_precision,
+        cpu=cpu, mixed_precision=config.mixed_precision,
         gradient_accumulation_steps=config.accumulate,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2)),
-                         DistributedDataParallelKwargs(find_unused_parameters=True)])
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))])
     one_thread()
     if accelerator.device.type == 'cpu' and accelerator.num_processes > 1:
         torch.set_num_threads(1)            # threads on busy cores wait for each other
@@ -218,6 +220,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     forward = Forward(network)
     ema = deepcopy(forward).eval().requires_grad_(False)
     teacher = load_teacher(args.teacher).to(device) if args.teacher else None
+    teacher_hw = teacher_size(teacher, config) if teacher else size_hw
     objective = make_objective(config, size_hw, forward.range_masks_m,
                                config.network == 'pano_tiny', teacher is not None, device,
                                only=MASK_TERMS if frozen else ())
@@ -229,11 +232,13 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
         network.load_state_dict(state['model'])
         ema.network.load_state_dict(state['ema'])
         optimiser.load_state_dict(state['optimiser'])
+        for group, now in zip(optimiser.param_groups, parameter_groups(network, config)):
+            group.update({name: now[name] for name in ('rate', 'weight_decay')})
         if accelerator.scaler:
             accelerator.scaler.load_state_dict(state['scaler'])
         step, elapsed, skipped = state['step'], state['elapsed'], Counter(state['skipped'])
     per_step = config.accumulate * world
-    batches = Batches(sources, config, size_hw, config.refresh_steps * per_step)
+    batches = Batches(sources, config, max(size_hw, teacher_hw), config.refresh_steps * per_step)
     loader = load(batches, step * per_step + rank, world, pinned=device.type == 'cuda')
 
     def snapshot() -> Snapshot:
@@ -264,8 +269,10 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     counted, bad, waited = 0, 0, 0.0
     while True:
         start = time.monotonic()
-        progress = broadcast(torch.tensor([schedule.progress(step, elapsed)], device=device,
-                                          dtype=torch.float64)).item()
+        # the main process decides for all when the run ends and when it is told of
+        progress, telling = broadcast(torch.tensor(
+            [schedule.progress(step, elapsed), start - logged >= config.log_seconds],
+            device=device, dtype=torch.float64)).tolist()
         if progress >= 1:
             break
         # what is saved has proven itself: the next gradient with these weights was finite
@@ -281,11 +288,13 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
             teaching = None
             if teacher:
                 with torch.no_grad(), accelerator.autocast():
-                    teaching = teach(teacher, batch)
+                    teaching = teach(teacher, batch, teacher_hw, size_hw)
+                batch = batch.resized(size_hw)
             last = part == config.accumulate - 1
             with nullcontext() if last else accelerator.no_sync(model):
                 loss, parts = objective(model(batch.image, batch.told_height_m), batch, teaching)
-                accelerator.backward(loss)
+                # a loss that is not finite may have a finite gradient (|x| at NaN has 0)
+                accelerator.backward(loss * (1 + 0 * loss.detach()))
             for name, value in {'loss': loss.detach(), **parts}.items():
                 sums[name] = sums.get(name, 0) + value
             counted += 1
@@ -314,16 +323,17 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
 
         # --- telling
         now = time.monotonic()
-        if accelerator.is_main_process and (now - logged > LOG_EVERY_S or schedule.steps):
-            means = {name: float(value) / counted for name, value in sums.items()}
+        if telling:
+            mean = reduce(torch.stack(list(sums.values())) / counted, 'mean').tolist()
             entry = {'elapsed_s': round(elapsed), 'images': images,
                      'rate': round(counted * world * config.batch / (now - logged), 2),
                      'wait_share': round(waited / (now - logged), 4),
-                     'learning_rate': optimiser.param_groups[0]['lr'], **means}
+                     'learning_rate': optimiser.param_groups[0]['lr'], **dict(zip(sums, mean))}
             folder.log(step, entry)
-            print(f'{progress:6.1%} step {step} {entry["rate"]} samples/s, data wait '
-                  f'{entry["wait_share"]:.1%}, {images} images  '
-                  f'{ {name: round(value, 4) for name, value in means.items()} }', flush=True)
+            accelerator.print(
+                f'{progress:6.1%} step {step} {entry["rate"]} samples/s, data wait '
+                f'{entry["wait_share"]:.1%}, {images} images  '
+                f'{ {name: round(value, 4) for name, value in zip(sums, mean)} }', flush=True)
             logged, counted, waited, sums = now, 0, 0.0, {}
         if accelerator.is_main_process and now - evaluated > config.evaluate_minutes * 60:
             report()
@@ -344,11 +354,6 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
         report()
         name_skipped(folder, step, sum((Counter(part) for part in met), Counter()), sources)
     accelerator.wait_for_everyone()
-
-
-def teach(teacher: Forward, batch: Batch):
-    """Return what the teacher says, told every camera height that is known."""
-    return teacher(batch.image, batch.height_m)
 
 
 def name_skipped(folder: RunFolder, step: int, skipped: Counter, sources: Sources) -> None:

@@ -51,6 +51,7 @@ class TrainConfig:
 
     workers: int = 0                      # data processes; 0 = in the training process
     refresh_steps: int = 100              # optimiser steps between looks for new shards
+    log_seconds: float = 30.0             # between lines of log.jsonl; 0 = every step
     save_minutes: float = 3.0
     evaluate_minutes: float = 9.0
     evaluate_images: int = 96

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('accelerate')
+
+from training.batches import Batch  # noqa: E402
+from training.forward import Forward, image_size, load_encoder, Prediction  # noqa: E402
+from training.networks import build_network  # noqa: E402
+from training.objectives import Case, make_objective, WEIGHTS  # noqa: E402
+from training.train_config import config_from_dict, TrainError  # noqa: E402
+
+CPU = torch.device('cpu')
+TINY = {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
+        'decoder': [8, 8, 8, 8]}
+NETWORKS = {
+    'pano_tiny': (TINY, (32, 64)),
+    'dap': ({'encoder': 'vits', 'range_masks_m': [10.0, 20.0]}, (32, 64)),
+    'da2': ({'encoder': 'vits', 'min_pixels': 1568, 'max_pixels': 1568, 'sphere_hw': []},
+            (28, 56))}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_batch(size_hw, count=1):
+    rng = np.random.default_rng(0)
+    range_m = rng.uniform(1, 60, (count, *size_hw)).astype(np.float32)
+    range_m[:, :3], range_m[:, 3, :9] = np.inf, np.nan
+    return Batch(torch.from_numpy(rng.integers(0, 256, (count, *size_hw, 3), np.uint8)),
+                 torch.from_numpy(range_m), torch.zeros(count), torch.ones(count), [], 1).on(CPU)
+
+
+def make(network, objective, **more):
+    model, size_hw = NETWORKS[network]
+    config = config_from_dict({'network': network, 'model': model, 'objective': objective, **more})
+    torch.manual_seed(0)
+    forward = Forward(build_network(network, model))
+    return forward, make_objective(config, size_hw, forward.range_masks_m,
+                                   network == 'pano_tiny', False, CPU), size_hw
+
+
+@pytest.mark.parametrize('network, objective', [
+    ('pano_tiny', 'pano'), ('pano_tiny', 'dap'), ('pano_tiny', 'da2'), ('dap', 'dap'),
+    ('da2', 'da2')])
+def test_every_objective_teaches_every_parameter_of_its_network(network, objective):
+    forward, learn, size_hw = make(network, objective)
+    batch = make_batch(size_hw, 2)
+    total, parts = learn(forward(batch.image, batch.told_height_m), batch)
+    total.backward()
+    assert set(parts) == set(WEIGHTS[objective]) | {'valid_images'}
+    assert total.item() == pytest.approx(
+        sum(WEIGHTS[objective][n] * parts[n].item() for n in WEIGHTS[objective]), rel=1e-5)
+    grads = {name: p.grad for name, p in forward.named_parameters()}
+    assert all(g is None or torch.isfinite(g).all() for g in grads.values())
+    untaught = [name for name, g in grads.items() if g is None]
+    if network == objective:
+        assert not untaught, untaught
+
+
+@pytest.mark.parametrize('objective', WEIGHTS)
+def test_batch_without_valid_pixel_teaches_no_range_and_says_so(objective):
+    forward, learn, size_hw = make('pano_tiny', objective, loss={
+        'mask': 0, 'mask_dice': 0, 'height': 0, 'empty': 0})
+    batch = make_batch(size_hw)
+    batch = batch._replace(range_m=torch.full_like(batch.range_m, torch.nan))
+    total, parts = learn(forward(batch.image, batch.told_height_m), batch)
+    total.backward()
+    assert total.item() == 0 and parts['valid_images'].item() == 0
+    assert all(p.grad is None or (p.grad == 0).all() for p in forward.parameters())
+
+
+def test_printed_weights_of_the_papers():
+    assert WEIGHTS['dap'] == {'silog': 1.0, 'dense_fidelity': 0.4, 'edge_gradient': 5.0,
+                              'normal': 2.0, 'points': 2.0, 'mask_dice': 2.0}
+    assert WEIGHTS['da2'] == {'distance': 1.0, 'normal': 2.0}
+
+
+def test_a_weight_of_zero_leaves_a_term_out_and_the_seam_comes_in():
+    _, learn, _ = make('pano_tiny', 'dap', loss={'normal': 0, 'seam': 0.5})
+    assert learn.weights['seam'] == 0.5 and 'normal' not in learn.weights
+
+
+def test_terms_without_output_are_refused_only_where_asked_for():
+    assert 'mask' not in make('da2', 'pano')[1].weights
+    with pytest.raises(TrainError, match="loss 'mask' needs an output"):
+        make('da2', 'da2', loss={'mask': 1.0})
+
+
+def test_dap_and_da2_say_in_training_what_they_say_in_use():
+    forward, _, size_hw = make('dap', 'dap')
+    batch = make_batch(size_hw)
+    said = forward(batch.image, batch.told_height_m)
+    from training.networks.spherevit import imagenet_normalised
+    used = forward.network(imagenet_normalised(batch.image))
+    torch.testing.assert_close(said.log_range.exp(), used.range_unit * 100, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(said.mask_logits[:, 1].sigmoid(), 1 - used.beyond[20.0])
+    forward, _, size_hw = make('da2', 'da2')
+    batch = make_batch(size_hw)
+    said = forward(batch.image, batch.told_height_m).log_range.exp()
+    ratio = forward.network(batch.image) / said
+    assert ratio.std() / ratio.mean() < 1e-3          # up to the quantile, one number
+
+
+def test_da2_without_sphere_attention_has_none_of_its_weights():
+    model = NETWORKS['da2'][0] | {'sphere_attention': False}
+    with torch.device('meta'):
+        names = build_network('da2', model).state_dict()
+    assert not any(name.startswith('prompt') for name in names)
+
+
+def test_teacher_is_not_followed_where_it_sees_nothing():
+    maps = torch.zeros(1, 4, 8)
+    logits = torch.full((1, 2, 4, 8), 5.0)
+    logits[:, -1, :2] = -5.0
+    case = Case(None, Prediction(maps, logits), None, maps, maps, torch.ones(4, 8), (),
+                Prediction(maps + 1, logits))
+    weight = case.teacher_maps[2]
+    assert (weight[:, :2] == 0).all() and (weight[:, 2:] == 1).all()
+
+
+def test_size_of_the_images_follows_network_or_config():
+    network = build_network('pano_tiny', TINY)
+    assert image_size(network, 'pano_tiny', None) == (32, 64)
+    with torch.device('meta'):
+        dap = build_network('dap', NETWORKS['dap'][0])
+    assert image_size(dap, 'dap', None) == (512, 1024)
+    assert image_size(dap, 'dap', (32, 64)) == (32, 64)
+
+
+def test_published_encoder_weights_fit_or_are_refused(tmp_path):
+    forward, _, _ = make('dap', 'dap')
+    encoder = forward.network.encoder
+    state = {name: torch.full_like(tensor, 0.5) for name, tensor in encoder.state_dict().items()}
+    torch.save(state | {'mask_token': torch.zeros(1, 384)}, tmp_path / 'dino.pth')
+    load_encoder(forward.network, tmp_path / 'dino.pth')
+    assert all((tensor == 0.5).all() for tensor in encoder.state_dict().values())
+    state.pop('norm.bias')
+    torch.save(state, tmp_path / 'dino.pth')
+    with pytest.raises(Exception, match='1 missing: norm.bias'):
+        load_encoder(forward.network, tmp_path / 'dino.pth')
+    with pytest.raises(TrainError, match='has no published encoder'):
+        load_encoder(build_network('pano_tiny', TINY), tmp_path / 'dino.pth')
+
+
+def test_a_network_that_cannot_be_trained_alone_is_refused():
+    with torch.device('meta'):
+        head = build_network('dap_mask_head', {'encoder': 'vits'})
+    with pytest.raises(TrainError, match='trained with --heads'):
+        Forward(head)

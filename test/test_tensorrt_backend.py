@@ -1,5 +1,6 @@
 """The TensorRT backends end to end on a stand-in library that computes, and can lie."""
 
+from enum import Enum
 import threading
 
 from conftest import painted, write_stand_in_bundle
@@ -257,6 +258,14 @@ def test_no_device_is_said_before_the_library_is_imported(stand_in, monkeypatch)
     with pytest.raises(BackendAbsent, match='no CUDA device: libcuda_absent'):
         open_backend('tensorrt', stand_in, 'fp32')
     assert 'tensorrt' not in sys.modules
+
+
+def test_card_that_rtx_does_not_know_is_refused_without_a_build(stand_in, monkeypatch):
+    import tensorrt_rtx
+    monkeypatch.setattr(tensorrt_rtx, 'ComputeCapability', Enum('ComputeCapability', 'SM75 SM120'))
+    with pytest.raises(BackendAbsent, match=r'tensorrt_rtx 1.7.1.116 does not run on Fake GPU '
+                                            r'\(compute capability 8.9\); use backend tensorrt'):
+        open_backend('tensorrt_rtx', stand_in, 'fp32')
 
 
 @pytest.mark.parametrize('version, warns', [

@@ -115,6 +115,17 @@ def test_machine_without_a_device_is_refused_at_once(stand_in):
     assert time.process_time() - begun < 1
 
 
+@pytest.mark.parametrize('sm, runs', [('8.6', True), ('8.9', True), ('12.0', True),
+                                      ('8.7', False), ('9.0', False)])
+def test_real_library_says_which_cards_it_knows(sm, runs):
+    device = cuda.Device('card', sm, '13.0')
+    if runs:
+        load_library(NAME).check_device(device)
+    else:
+        with pytest.raises(BackendAbsent, match=f'does not run on card .compute capability {sm}'):
+            load_library(NAME).check_device(device)
+
+
 def test_library_that_is_not_installed_is_named_with_its_command(stand_in, monkeypatch):
     if any(map(sys.modules.get, ('tensorrt', 'tensorrt_bindings'))):
         pytest.skip('the full TensorRT is installed')

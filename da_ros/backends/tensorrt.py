@@ -41,7 +41,7 @@ class TensorRtBackend(Backend):
 
         :param variant: precision of the graphs to use
         :param threads: of no meaning here
-        :raises BackendAbsent: library not installed, or no CUDA device
+        :raises BackendAbsent: library not installed, no CUDA device, or one that it cannot use
         :raises EngineMissing: if engines must be built first
         :raises BackendError: if one could not be built before, failed its self-check, or does not
             fit the others
@@ -49,8 +49,9 @@ class TensorRtBackend(Backend):
         self.variant = variant
         if not any(map(find_spec, MODULES[self.name])):
             raise BackendAbsent(f'backend {self.name} is not installed; {INSTALL[self.name]}')
-        identify()                                # before a large library is imported
+        device = identify()                       # before a large library is imported
         library = load_library(self.name)
+        library.check_device(device)
         self.warning = version_warning(library.version) if self.name == 'tensorrt' else ''
         self.jobs: list[EngineJob] = jobs_for(bundle, self.name, variant)
         self.graph_refusal = ''                   # why a selection runs without a CUDA graph

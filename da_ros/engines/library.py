@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from da_ros.backends.base import BackendAbsent, BackendError
+from da_ros.backends.cuda import Device
 
 MODULES = {
     'tensorrt': ('tensorrt', 'tensorrt_bindings'),
@@ -31,6 +32,18 @@ class Library:
         self.module = module
         self.version: str = module.__version__
         self.log = _make_logger(module)
+
+    def check_device(self, device: Device) -> None:
+        """
+        Refuse a card for which the library has no kernels; only TensorRT-RTX says which it knows.
+
+        :raises BackendAbsent: naming the card and the remedy
+        """
+        known = getattr(self.module, 'ComputeCapability', None)
+        if known is not None and not hasattr(known, f'SM{device.sm.replace(".", "")}'):
+            raise BackendAbsent(f'{self.name} {self.version} does not run on {device.name} '
+                                f'(compute capability {device.sm}); use backend tensorrt or '
+                                'onnxruntime_cuda')
 
     def failure(self, what: str) -> BackendError:
         """Return the error of a call that failed, with what the library logged about it."""

@@ -10,6 +10,7 @@ __version__ = '1.7.1.116'
 
 class ComputeCapability(enum.Enum):
     CURRENT = 0
+    SM89 = 89
 
 
 class IBuilderConfig(tensorrt.IBuilderConfig):

@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument('--data', nargs='+', help='shards; default: drawn panoramas')
     parser.add_argument('--batch', type=int, help='other than the config says')
     parser.add_argument('--workers', type=int, default=0, help='data processes')
+    parser.add_argument('--cache', type=float, default=0, help='GiB for decoded samples')
     parser.add_argument('--threads', type=int, default=1, help='threads of torch on the CPU')
     parser.add_argument('--steps', type=int, default=20)
     parser.add_argument('--precision', nargs='+', default=['no', 'bf16'])
@@ -56,6 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sources = Sources(args.data or [drawn_shard(Path(folder))])
         stepper = Stepper(config, device)
+        sources.keep(stepper.size_hw[0], args.cache)
         batches = Batches(sources, config, stepper.size_hw, 10 ** 9)
         numbers = iter(range(10 ** 9))
         row('data: read, decode, augment', lambda: batches[next(numbers)], args.steps, config)

@@ -163,9 +163,25 @@ def test_a_killed_run_continues_with_the_identical_losses(run):
 def test_data_processes_change_nothing(run):
     run.write_config(workers=0)
     assert run('none', 3) == 0
-    run.write_config(workers=3)
-    assert run('three', 3) == 0
-    assert run.losses('none') == run.losses('three')
+    run.write_config(workers=2, cache_gib=0.001)      # 1 MiB: all 12 samples
+    assert run('three', 9) == 0
+    assert run.losses('none') == run.losses('three')[:3]
+
+
+@pytest.mark.parametrize('gib', [4 * 10245 / 2 ** 30, 1.0])
+def test_kept_samples_are_those_of_the_shards(run, gib):
+    from training.data.shards import ShardSet
+    from training.decoded import Decoded
+    shards = ShardSet([run.folder / 'data'])
+    decoded = Decoded(shards, 32, gib)
+    assert decoded.kept == min(12, int(gib * 2 ** 30 / 10245)) and len(decoded) == 12
+    for _ in range(2):
+        for index in range(12):
+            kept, read = decoded[index], shards[index]
+            np.testing.assert_array_equal(kept.image, read.image)
+            np.testing.assert_array_equal(kept.range_m, read.range_m)
+            assert kept.camera_height_m == pytest.approx(read.camera_height_m)
+            kept.image[:] = 0                         # what is done to a sample stays with it
 
 
 @pytest.mark.parametrize('precision', ['no', 'bf16'])

@@ -25,6 +25,7 @@ from training.augment import augment
 from training.data.catalogue import CATALOGUE, open_set
 from training.data.checks import check_has_valid, resized, Samples, usable
 from training.data.shards import ShardSet
+from training.decoded import Decoded
 from training.sample import Sample
 from training.train_config import TrainConfig, TrainError
 
@@ -75,6 +76,13 @@ class Sources:
         self.sets = [open_source(path) for path in self.paths]
         for path, samples in zip(self.paths, self.sets):
             check_has_valid(path, samples)
+        self._samples: list[Samples] = self.sets
+
+    def keep(self, height: int, gib: float) -> None:
+        """Keep decoded samples of this many rows in so much memory [GiB], shared over the sets."""
+        if gib > 0:
+            self._samples = [Decoded(samples, height, gib * len(samples) / len(self))
+                             for samples in self.sets]
 
     def __len__(self) -> int:
         return sum(len(samples) for samples in self.sets)
@@ -85,7 +93,7 @@ class Sources:
         if weights is None:
             weights = np.array([len(samples) for samples in self.sets]) / len(self)
         place = int(rng.choice(len(self.sets), p=weights))
-        return usable(self.sets[place], int(rng.integers(len(self.sets[place]))),
+        return usable(self._samples[place], int(rng.integers(len(self.sets[place]))),
                       self.paths[place])
 
     def refresh(self) -> None:
@@ -204,7 +212,8 @@ def load(batches: Batches, first: int, step: int, pinned: bool) -> Iterator[Batc
     return iter(DataLoader(
         batches, batch_size=None, sampler=Numbers(first, step), num_workers=workers,
         pin_memory=pinned, prefetch_factor=PREFETCH if workers else None,
-        worker_init_fn=one_thread))
+        worker_init_fn=one_thread,
+        multiprocessing_context='fork' if workers else None))      # shares what Decoded keeps
 
 
 def one_thread(_: int = 0) -> None:

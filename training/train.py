@@ -238,6 +238,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
             accelerator.scaler.load_state_dict(state['scaler'])
         step, elapsed, skipped = state['step'], state['elapsed'], Counter(state['skipped'])
     per_step = config.accumulate * world
+    sources.keep(max(size_hw, teacher_hw)[0], config.cache_gib)
     batches = Batches(sources, config, max(size_hw, teacher_hw), config.refresh_steps * per_step)
     loader = load(batches, step * per_step + rank, world, pinned=device.type == 'cuda')
 

@@ -50,6 +50,7 @@ class TrainConfig:
     height_jitter: float = 0.03           # relative error of the told height (one sigma)
 
     workers: int = 0                      # data processes; 0 = in the training process
+    cache_gib: float = 0.0                # GiB of memory per process for decoded samples
     refresh_steps: int = 100              # optimiser steps between looks for new shards
     log_seconds: float = 30.0             # between lines of log.jsonl; 0 = every step
     save_minutes: float = 3.0

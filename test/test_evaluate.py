@@ -251,3 +251,12 @@ def test_masks_are_scored_outdoors_apart_and_an_unreadable_shard_is_named(
     assert {'5 m', '5 m, outdoor'} <= set(result['predictors']['good']['masks'])
     groups = result['predictors']['good']['variants']['unaligned']['groups']
     assert groups['outdoor']['frames'] == 1
+
+
+def test_drones_have_no_obstacle_sectors():
+    from training.obstacles import MAX_CAMERA_M
+    from training.scores import score_frame
+    world = room(40.0)
+    low, high = (score_frame('f', ('all',), world, world, get_protocol('sphere'),
+                             camera_height_m=height) for height in (1.0, MAX_CAMERA_M + 1))
+    assert low.sectors.size == 36 and high.sectors.size == 0

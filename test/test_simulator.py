@@ -299,3 +299,17 @@ def test_textures_added_after_the_first_lookup_are_found():
         index = store.add(np.full((4, 4, 3), value, np.uint8))
         found = store.sample(np.full(5, index), rng.uniform(size=(5, 2)), np.full(5, -9.0))
         np.testing.assert_allclose(found, value / 255, atol=1e-6)
+
+
+def test_a_camera_with_headroom_is_not_under_a_table():
+    floor, ceiling = quad((-9, -9, 0), (18, 0, 0), (0, 18, 0)), quad((-9, -9, 3), (18, 0, 0),
+                                                                     (0, 18, 0))
+    table = moved(quad((-4, -9, 0), (8, 0, 0), (0, 18, 0)), z=1.0)
+    scene = make_scene(floor, ceiling, table)
+    scene.regions = [(-6.0, -5.0, 6.0, 5.0)]
+    low = dict(min_height_m=0.3, max_height_m=0.6)
+    rng = np.random.default_rng(0)
+    free, clear = (
+        [random_camera(rng, scene, ViewConfig(**low, headroom_m=headroom))[0] for _ in range(12)]
+        for headroom in (0.0, 1.8))
+    assert min(abs(p[0]) for p in free) < 4 < min(abs(p[0]) for p in clear)

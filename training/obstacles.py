@@ -51,6 +51,7 @@ SECTOR_DTYPE = np.dtype([
     ('thin_m', 'f8'), ('thin_pred_m', 'f8')])
 MAX_CAMERA_M = 2.5      # above, the question is not what stands on the floor around a robot
 THIN_WITHIN_M = 5.0     # farther, a thing of 0.1 m is hardly a pixel wide
+THIN_STEEPEST = np.sin(np.radians(45))      # steeper, a row of pixels does not cross things level
 
 
 def nearest_per_col(
@@ -85,12 +86,14 @@ def thin_pixels(
     Return (H, W) where the truth shows an obstacle point on a thin upright thing.
 
     Along its row, the range grows by more than the tolerance of a hit on both sides within the
-    run of pixels that spans `thin_m` at its distance; a single pixel always may be thin.
+    run of pixels that spans `thin_m` at its distance; a single pixel always may be thin. Rows
+    steeper than 45 degrees are left out: there they run around what is below or above.
 
     :param target: true range [m], (H, W); NaN unknown (no background), +inf empty
     """
     near = _horizontal(target, camera_height_m, config)
-    rows, cols = np.nonzero(near <= THIN_WITHIN_M)
+    level = np.abs(erp_rays(*target.shape)[:, :1, 2]) <= THIN_STEEPEST
+    rows, cols = np.nonzero((near <= THIN_WITHIN_M) & level)
     width = target.shape[1]
     limit = target[rows, cols] + _tolerance(target[rows, cols], config)
     most = np.maximum(1, config.thin_m / (near[rows, cols] * 2 * np.pi / width)).astype(int)

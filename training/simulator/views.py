@@ -28,6 +28,7 @@ class ViewConfig:
     tilt_rad: float = 0.02          # standard deviation of roll and pitch of most of those
     steep: float = 0.2              # share of those on a ramp, a kerb or a legged robot
     steep_rad: float = 0.08         # standard deviation of these
+    headroom_m: float = 0.0         # least height of what is above the camera, over the floor
     near_things: float = 2.6        # mean number of near obstacles per camera
     marked: float = 0.45            # share of cameras with paint or rugs on the floor around
 
@@ -53,6 +54,8 @@ def random_camera(rng, scene: Scene, config: ViewConfig, tries: int = 40):
             continue
         position[2] += floor            # stand on the floor found
         if range_m[level].min() < MIN_CLEARANCE_M or np.median(range_m[level]) < 0.6:
+            continue
+        if height + axes[1] < config.headroom_m:
             continue
         seen = np.isfinite(range_m)
         if scene.indoor and (not np.isfinite(axes[1]) or seen.mean() < 0.9):

@@ -1,5 +1,6 @@
 """Every graph that we ship or export parses and builds in the real TensorRT-RTX, without a GPU."""
 
+from importlib.util import find_spec
 from pathlib import Path
 import re
 import sys
@@ -133,6 +134,22 @@ def test_library_that_is_not_installed_is_named_with_its_command(stand_in, monke
         open_backend('tensorrt', stand_in, 'fp32')
     with pytest.raises(BackendAbsent, match=re.escape('apt install python3-libnvinfer')):
         load_library('tensorrt')
+
+
+@pytest.mark.parametrize('file, content, reason', [
+    ('tensorrt.py', 'raise OSError("libnvinfer.so.10: cannot open")', 'libnvinfer.so.10: cannot'),
+    ('tensorrt.py', 'import libnvinfer_absent', "No module named 'libnvinfer_absent'"),
+    ('tensorrt/notes.txt', '', 'tensorrt is something else')])
+def test_library_that_does_not_load_is_quoted(file, content, reason, tmp_path, monkeypatch):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, 'tensorrt', raising=False)
+    if find_spec('tensorrt_bindings'):
+        pytest.skip('the full TensorRT is installed')
+    with pytest.raises(BackendAbsent, match=f'tensorrt does not load .*{reason}.*; run `pip inst'):
+        load_library('tensorrt')
+    sys.modules.pop('tensorrt', None)
 
 
 # Below: small exports of each network, so that no construct that TensorRT refuses gets in.

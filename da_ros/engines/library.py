@@ -64,10 +64,14 @@ def load_library(backend: str) -> Library:
     reasons = []
     for name in MODULES[backend]:
         try:
-            return Library(backend, import_module(name))
-        except ImportError as error:
+            module = import_module(name)
+        except (ImportError, OSError) as error:
             if getattr(error, 'name', None) != name:      # there, but does not load
                 reasons.append(str(error).splitlines()[0])
+            continue
+        if hasattr(module, 'Runtime'):
+            return Library(backend, module)
+        reasons.append(f'the module {name} is something else')
     if reasons:
         raise BackendAbsent(f'backend {backend} does not load ({"; ".join(reasons)}); '
                            f'{INSTALL[backend]}')

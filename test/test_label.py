@@ -118,6 +118,8 @@ def test_a_killed_run_continues_to_the_same_bytes(setting, monkeypatch, capsys):
 
 def test_damaged_images_are_skipped_and_named_also_by_a_later_run(setting, capsys):
     (setting / 'photos' / '1.png').write_bytes(b'no picture')
+    whole = (setting / 'photos' / '2.png').read_bytes()
+    (setting / 'photos' / '2.png').write_bytes(whole[:len(whole) // 2])
     cv2.imwrite(str(setting / 'photos' / '3.png'), np.zeros((64, 96, 3), np.uint8))
     tar = bytearray((setting / 'shards' / 'a.tar').read_bytes())
     tar[512:700] = bytes(188)
@@ -125,8 +127,8 @@ def test_damaged_images_are_skipped_and_named_also_by_a_later_run(setting, capsy
     for _ in range(2):
         assert label.main(words(setting, setting / 'out')) == 0
         said = capsys.readouterr()
-        assert '7 labels in 5 shards' in said.out and '3 skipped' in said.out
-        assert '1.png is not a readable image' in said.err
+        assert '6 labels in 5 shards' in said.out and '4 skipped' in said.out
+        assert '1.png' in said.err and '2.png is cut off' in said.err
         assert 'photos/3.png: panorama must be twice as wide as high, got 96 x 64' in said.err
         assert 'a.tar:a_0000.jpg is corrupt' in said.err
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da_ros.errors import DaRosError
-from da_ros.files import FileError, read_panorama
+from training.data.files import DataError, read_picture
 from training.data.shards import ShardError, ShardSet
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
@@ -57,8 +57,8 @@ class Portion:
     def _of_files(self) -> Iterator[Panorama | str]:
         for path in self.files:
             try:
-                image = np.ascontiguousarray(read_panorama(path)[..., ::-1])
-            except FileError as error:
+                image = read_picture(path)
+            except DataError as error:
                 yield str(error)
                 continue
             name = f'{self.source.name}/{path.relative_to(self.source).as_posix()}'

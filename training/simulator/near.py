@@ -99,9 +99,10 @@ def scatter_near(rng, scene: Scene, cameras, library: ObjectLibrary, mean: float
     :param cameras: (position (3,) m, height [m]) of each
     """
     names = library.names(0.3, 2.6)
-    for position, height in cameras:
-        count = int(rng.poisson(mean * rng.choice([0, 1, 2], p=[0.2, 0.5, 0.3])))
-        for angle, free in zip(*_directions(rng, scene, position, count)):
+    # all rays before the first addition: each addition makes the next ray rebuild the hierarchy
+    plans = [_directions(rng, scene, position, mean) for position, _ in cameras]
+    for (position, height), (angles, frees) in zip(cameras, plans):
+        for angle, free in zip(angles, frees):
             thing, bulky = near_thing(rng, scene.store, library, names)
             far = CLOSE_GAP_M if bulky and rng.uniform() < 0.7 else MAX_GAP_M
             gap = float(np.exp(rng.uniform(np.log(MIN_GAP_M), np.log(far))))
@@ -116,8 +117,9 @@ def scatter_near(rng, scene: Scene, cameras, library: ObjectLibrary, mean: float
                 thing.place(scene, x, y, yaw, position[2] - height)
 
 
-def _directions(rng, scene: Scene, position, count: int):
-    """Return random azimuths [rad] and how far a level ray gets there [m]."""
+def _directions(rng, scene: Scene, position, mean: float):
+    """Return some random azimuths [rad] and how far a level ray gets there [m]."""
+    count = int(rng.poisson(mean * rng.choice([0, 1, 2], p=[0.2, 0.5, 0.3])))
     angle = rng.uniform(-np.pi, np.pi, count)
     rays = np.stack([np.cos(angle), np.sin(angle), np.zeros(count)], -1)
     return angle, scene.cast(position, rays)[0] if count else angle

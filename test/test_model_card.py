@@ -83,3 +83,24 @@ def test_table_holds_every_variant(tmp_path):
 def test_a_missing_folder_is_one_line(tmp_path, capsys):
     assert main(['--bundle', str(tmp_path), '--data', str(tmp_path / 'none')]) == 1
     assert 'none' in capsys.readouterr().err
+
+
+def test_a_report_becomes_rows_not_told_and_told_the_height(tmp_path, capsys):
+    row = {'frames': 4.0, 'abs_rel': 0.5, 'miss_rate_3m': 0.25, 'false_alarm_rate_3m': 0.1,
+           'thin_miss_rate_3m': None}
+    told = {**row, 'abs_rel': 0.2}
+    masks = {'20 m, outdoor': {'iou': 0.9}, '5 m': {'iou': None}}
+    variants = {'unaligned': {'groups': {'all': row}},
+                'known camera height': {'groups': {'all': told}}}
+    report = {'predictors': {'b': {'masks': masks, 'variants': variants}}}
+    file = tmp_path / 'obstacles' / 'report.json'
+    file.parent.mkdir()
+    file.write_text(json.dumps(report))
+    assert main(['--report', str(file)]) == 0
+    out = capsys.readouterr().out
+    assert '| all | 4 | 0.500 -> 0.200 | 25 % -> 25 % | 10 % -> 10 % | - -> - |' in out
+    assert out.strip().endswith('Range mask IoU: 20 m, outdoor 0.900')
+    assert main(['--report', str(tmp_path / 'none.json')]) == 1
+    assert 'none.json' in capsys.readouterr().err
+    assert main([]) == 1
+    assert 'give --bundle and --data, or --report' in capsys.readouterr().err

@@ -8,6 +8,12 @@ Prints a Markdown table: AbsRel per image, weighted by solid angle at network si
 (median) over the images of a row; unaligned, aligned by the median, and told the camera height.
 Rooms with a layout as truth count floor and ceiling, where furniture is rare; walls apart.
 The picture shows rendered pairs only, so that it may be shipped.
+
+    python -m training.model_card --report runs/obstacles/report.json
+
+prints what `training.evaluate` found per scene kind and camera height, not told -> told the
+height: AbsRel, sectors within 3 m that are missed or falsely alarmed, missed thin obstacles; then
+the masks.
 """
 
 from __future__ import annotations
@@ -27,6 +33,8 @@ from training.data.pairs import LABELS, Pair, read_pairs
 from training.data.shards import colour_of_range
 
 VARIANTS = ('unaligned', 'median-aligned', 'known camera height')
+REPORTED = {'abs_rel': 'AbsRel', 'miss_rate_3m': 'missed', 'false_alarm_rate_3m': 'false alarms',
+            'thin_miss_rate_3m': 'thin missed'}
 MAX_TRUTH_M = 100.0
 FARTHEST_M = 120.0      # 'empty' counts as this range where the truth is a surface
 SHOWN = ('aws_small_warehouse_00', 'aws_small_warehouse_01', 'aws_small_house_01',
@@ -36,8 +44,10 @@ SHOWN = ('aws_small_warehouse_00', 'aws_small_warehouse_01', 'aws_small_house_01
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--bundle', type=Path, required=True)
-    parser.add_argument('--data', type=Path, required=True, help='folder of pairs')
+    parser.add_argument('--bundle', type=Path)
+    parser.add_argument('--data', type=Path, help='folder of pairs')
+    parser.add_argument('--report', type=Path, action='append', default=[],
+                        help='report.json of training.evaluate; repeat for more sets')
     parser.add_argument('--held-out', default='', help='scene that training never saw')
     parser.add_argument('--json', type=Path, help='write the rows for model.yaml')
     parser.add_argument('--picture', type=Path, help='write image, truth and prediction')
@@ -113,6 +123,33 @@ def rows_for_manifest(table) -> list[dict]:
             for row, variants in table.items() for variant, values in variants.items()]
 
 
+def report_tables(report: dict) -> str:
+    """
+    Return the Markdown tables of one evaluation report.
+
+    :param report: content of report.json, of one predictor
+    """
+    predictor = next(iter(report['predictors'].values()))
+    variants = predictor['variants']
+    free, told = (variants.get(name, {}).get('groups', {}) for name in (
+        VARIANTS[0], VARIANTS[2]))
+    lines = ['| not told -> told the camera height | n | ' + ' | '.join(REPORTED.values()) + ' |',
+             '|---|---|' + '---|' * len(REPORTED)]
+    for group, row in free.items():
+        cells = [' -> '.join(_cell(key, found.get(group, {}).get(key)) for found in (free, told))
+                 for key in REPORTED]
+        lines.append(f'| {group} | {row["frames"]:.0f} | ' + ' | '.join(cells) + ' |')
+    masks = [f'{name} {row["iou"]:.3f}' for name, row in predictor['masks'].items()
+             if row['iou'] is not None]
+    return '\n'.join([*lines, '', 'Range mask IoU: ' + '; '.join(masks)])
+
+
+def _cell(key: str, value: float | None) -> str:
+    if value is None:
+        return '-'
+    return f'{value:.3f}' if key == 'abs_rel' else f'{100 * value:.0f} %'
+
+
 def picture(shown, width: int = 480) -> np.ndarray:
     """Return image, truth and prediction (height told) per column, (H, W, 3) uint8 RGB."""
     columns = []
@@ -132,11 +169,17 @@ def picture(shown, width: int = 480) -> np.ndarray:
 def main(argv=None) -> int:
     args = parse_args(argv)
     try:
+        for file in args.report:
+            print(f'{file.parent.name}\n\n{report_tables(json.loads(file.read_text()))}\n')
+        if args.report:
+            return 0
+        if args.bundle is None or args.data is None:
+            raise DaRosError('give --bundle and --data, or --report')
         from training.predictors import BundlePredictor
 
         pairs = read_pairs(args.data)
         table, shown = score(BundlePredictor(args.bundle, threads=1), pairs, args.held_out)
-    except DaRosError as error:
+    except (DaRosError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     print(markdown(table))

@@ -46,7 +46,7 @@ def parse_args(argv=None) -> argparse.Namespace:
                         help='share of cameras with paint or rugs on the floor around them')
     parser.add_argument('--benchmark', choices=('outdoor', 'obstacles'),
                         help='render this fixed evaluation set; see simulator.benchmarks')
-    parser.add_argument('--device', default='cpu',
+    parser.add_argument('--device', choices=('cpu', 'cuda', 'auto'), default='cpu',
                         help='ray casting on cpu, cuda, or auto = a GPU where there is one')
     parser.add_argument('--sheet', nargs=2, metavar=('SHARD', 'PNG'),
                         help='write a contact sheet of a shard and stop')

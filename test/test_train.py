@@ -162,10 +162,10 @@ def test_a_killed_run_continues_with_the_identical_losses(run):
 
 def test_data_processes_change_nothing(run):
     run.write_config(workers=0)
-    assert run('none', 3) == 0
+    assert run('none', 8) == 0
     run.write_config(workers=2, cache_gib=0.001)      # 1 MiB: all 12 samples
-    assert run('three', 9) == 0
-    assert run.losses('none') == run.losses('three')[:3]
+    assert run('two', 8) == 0
+    assert run.losses('none') == run.losses('two')
 
 
 @pytest.mark.parametrize('gib', [4 * 10245 / 2 ** 30, 1.0])
@@ -350,6 +350,11 @@ def test_wrong_config_is_one_line(run, capsys, change, message):
     assert told.startswith('error: ') and told.count('\n') == 1
     import re
     assert re.search(message, told)
+
+
+def test_wrong_validation_set_is_one_line(run, capsys):
+    assert run('a', 1, '--val', 'shards') == 1
+    assert capsys.readouterr().err == "error: --val 'shards' is not NAME=FOLDER\n"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='fp16 runs on this machine')

@@ -44,10 +44,11 @@ class Batch(NamedTuple):
     images: int                  # in the data set at the time
 
     def on(self, device: torch.device) -> Batch:
-        """Return the batch on a device, the images channels last."""
+        """Return the batch on a device; channels last on a GPU, where a CPU would lose a tenth."""
         image, range_m, told, height = (t.to(device, non_blocking=True) for t in self[:4])
-        return self._replace(image=image.permute(0, 3, 1, 2).float() / 255, range_m=range_m,
-                             told_height_m=told, height_m=height)
+        image = (image.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=(
+            torch.channels_last if device.type == 'cuda' else torch.contiguous_format))
+        return self._replace(image=image, range_m=range_m, told_height_m=told, height_m=height)
 
     def resized(self, size_hw: tuple[int, int]) -> Batch:
         """Return the batch, on its device, at another size: area means, nearest ranges."""

@@ -67,7 +67,7 @@ LONGEST_STEP_S = 20.0       # a longer gap means that the process was stopped
 BAD_STEPS = 25              # in a row; fp16 lowers its scale about 16 times at the start
 STATISTICS_IMAGES = 512
 MEMORY_MESSAGES = ('out of memory', "can't allocate memory", 'not enough memory',
-                   'Cannot allocate memory', 'Unable to allocate')
+                   'Cannot allocate memory', 'Unable to allocate', 'ALLOC_FAILED')
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -205,7 +205,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     device, world, rank = (accelerator.device, accelerator.num_processes,
                            accelerator.process_index)
     sources = Sources(args.data)
-    validation = {name: ShardSet([path]) for name, path in (v.split('=', 1) for v in args.val)}
+    validation = validation_sets(args.val)
 
     # --- network, objective, optimiser, and where an earlier run stopped
     network = make_network(config, args)
@@ -355,6 +355,13 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
         report()
         name_skipped(folder, step, sum((Counter(part) for part in met), Counter()), sources)
     accelerator.wait_for_everyone()
+
+
+def validation_sets(words: list[str]) -> dict[str, ShardSet]:
+    """:raises DaRosError: if a word is not NAME=FOLDER, or the folder holds no shard."""
+    if wrong := [word for word in words if not word.partition('=')[2]]:
+        raise TrainError(f'--val {wrong[0]!r} is not NAME=FOLDER')
+    return {name: ShardSet([path]) for name, _, path in (w.partition('=') for w in words)}
 
 
 def name_skipped(folder: RunFolder, step: int, skipped: Counter, sources: Sources) -> None:

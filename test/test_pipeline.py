@@ -53,17 +53,17 @@ def words(tmp_path):
 
 
 def test_the_stages_chain_and_a_broken_run_goes_on(words, tmp_path, capsys, monkeypatch):
-    original = pipeline.train.main
+    original = pipeline.train.train
 
-    def killed_in_stage_2(arguments):
-        if arguments[-1].endswith('stage2'):
+    def killed_in_stage_2(args):
+        if args.out.name == 'stage2':
             raise KeyboardInterrupt
-        return original(arguments)
-    monkeypatch.setattr(pipeline.train, 'main', killed_in_stage_2)
+        original(args)
+    monkeypatch.setattr(pipeline.train, 'train', killed_in_stage_2)
     with pytest.raises(KeyboardInterrupt):
         pipeline.main(words)
     first = (tmp_path / 'out/stage1/checkpoint.safetensors').stat().st_mtime_ns
-    monkeypatch.setattr(pipeline.train, 'main', original)
+    monkeypatch.setattr(pipeline.train, 'train', original)
     capsys.readouterr()
     assert pipeline.main(words) == 0
     said = capsys.readouterr().out

@@ -251,12 +251,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv=None) -> int:
-    try:
-        scores = train(parse_args(argv))
-    except DaRosError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+def run(args: argparse.Namespace) -> None:
+    """Train and say what the scores mean."""
+    scores = train(args)
     if scores:
         print(f'step {scores["step"]}, {scores["labels"]} held-back labels: truth told apart in '
               f'{scores["told_apart"]:.0%}; rank correlation of score and AbsRel '
@@ -264,6 +261,15 @@ def main(argv=None) -> int:
               f'{scores["rank_correlation_aligned"]:.2f} (below 0: a good score means little '
               f'error); aligned AbsRel of the better half {scores["error_better_half"]:.3f}, of '
               f'the rest {scores["error_rest"]:.3f}')
+
+
+def main(argv=None) -> int:
+    """Run the command; a known error is one line and exit code 1."""
+    try:
+        run(parse_args(argv))
+    except DaRosError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
     return 0
 
 

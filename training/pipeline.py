@@ -19,10 +19,11 @@ same budget. Writes <out>/table.md: what each stage did to held-back accuracy.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 import shlex
 import sys
+from types import ModuleType
 
 from accelerate import PartialState
 import torch
@@ -42,53 +43,59 @@ class PipelineError(DaRosError):
     """A step that failed; the step has said why."""
 
 
-def steps_of(args: argparse.Namespace) -> list[tuple[Callable, list[str], Path | None]]:
-    """
-    Return (command, words, what exists when it is done) of every step.
+@dataclass(frozen=True)
+class Step:
+    """One command; `module` has `parse_args` and `run`."""
 
-    Labelling keeps its own finished shards and is always called.
-    """
+    module: ModuleType
+    words: list[str]
+    done: Path | None = None        # what exists when it is done; None = always called
+
+    def __str__(self) -> str:
+        return f'python -m {self.module.__name__} {shlex.join(self.words)}'
+
+    def __call__(self) -> None:
+        """:raises DaRosError: if it fails."""
+        if self.module is train:
+            train.train(train.parse_args(self.words))
+        elif self.module is not selection or PartialState().is_main_process:
+            self.module.run(self.module.parse_args(self.words))
+
+
+def steps_of(args: argparse.Namespace) -> list[Step]:
+    """Return the steps in order; labelling keeps its own finished shards and is always called."""
     out = args.out
     synthetic = [str(path) for path in args.synthetic]
     unlabelled = [str(path) for path in args.unlabelled]
     held_back = args.val[0].partition('=')[2]
 
-    def training(stage: str, *data: str):
+    def training(stage: str, *data: str) -> Step:
         config = args.configs[STAGES.index(stage) % len(args.configs)]
-        return (train.main, ['--config', str(config), '--data', *synthetic, *data, '--val',
-                             *args.val, '--steps', str(args.steps), '--out', str(out / stage)],
-                out / stage / 'done')
+        words = ['--config', str(config), '--data', *synthetic, *data, '--val', *args.val,
+                 '--steps', str(args.steps), '--out', str(out / stage)]
+        return Step(train, words, out / stage / 'done')
 
-    def labelling(stage: str, data: list[str], folder: str, *more: str):
-        return (label.main, ['--checkpoint', str(out / stage), '--data', *data, '--out',
-                             str(out / folder), *more], None)
+    def labelling(stage: str, data: list[str], folder: str, *more: str) -> Step:
+        return Step(label, ['--checkpoint', str(out / stage), '--data', *data, '--out',
+                            str(out / folder), *more])
 
-    judge = ['--quality', str(out / 'quality')]
+    judging = Step(discriminate, [
+        '--pairs', synthetic[0], str(out / 'labels/synthetic'), '--val', held_back,
+        str(out / 'labels/held_back'), '--steps', str(args.quality_steps), '--out',
+        str(out / 'quality')], out / 'quality' / 'checkpoint.safetensors')
+    selecting = Step(selection, [
+        '--labels', str(out / 'labels/stage1'), '--indoor', str(args.indoor), '--outdoor',
+        str(args.outdoor), '--out', str(out / 'best.txt')], out / 'best.txt')
     return [
         training('stage1'),
         labelling('stage1', synthetic[:1], 'labels/synthetic'),
         labelling('stage1', [held_back], 'labels/held_back'),
-        (discriminate.main,
-         ['--pairs', synthetic[0], str(out / 'labels/synthetic'), '--val', held_back,
-          str(out / 'labels/held_back'), '--steps', str(args.quality_steps), '--out',
-          str(out / 'quality')], out / 'quality' / 'checkpoint.safetensors'),
-        labelling('stage1', unlabelled, 'labels/stage1', *judge),
-        (main_process_only(selection.main),
-         ['--labels', str(out / 'labels/stage1'), '--indoor', str(args.indoor), '--outdoor',
-          str(args.outdoor), '--out', str(out / 'best.txt')], out / 'best.txt'),
+        judging,
+        labelling('stage1', unlabelled, 'labels/stage1', '--quality', str(out / 'quality')),
+        selecting,
         training('stage2', str(out / 'best.txt')),
         labelling('stage2', unlabelled, 'labels/stage2'),
         training('stage3', str(out / 'labels/stage2'))]
-
-
-def main_process_only(command: Callable) -> Callable:
-    """Return a command that one process runs while the others wait."""
-    def run_once(words: list[str]) -> int:
-        code = command(words) if PartialState().is_main_process else 0
-        PartialState().wait_for_everyone()
-        return code
-    run_once.__module__ = command.__module__
-    return run_once
 
 
 def run(args: argparse.Namespace) -> None:
@@ -98,17 +105,19 @@ def run(args: argparse.Namespace) -> None:
     :raises PipelineError: if a step fails; a later run goes on with it
     """
     main_process = PartialState(cpu=not torch.cuda.is_available()).is_main_process
-    for command, words, done in steps_of(args):
-        text = f'python -m {command.__module__} {shlex.join(words)}'
-        if done and done.exists():
+    for step in steps_of(args):
+        if step.done and step.done.exists():
             continue
+        PartialState().wait_for_everyone()          # everybody has looked
         if main_process:
-            print(f'\n$ {text}', flush=True)
-        if command(words):
-            raise PipelineError(f'this step failed: {text}')
+            print(f'\n$ {step}', flush=True)
+        try:
+            step()
+        except DaRosError as error:
+            raise PipelineError(f'{error}; this step failed: {step}') from error
+        if step.done and step.done.name == 'done' and main_process:
+            step.done.touch()
         PartialState().wait_for_everyone()
-        if done and done.name == 'done' and main_process:
-            done.touch()
     if main_process:
         text = held_back_table(args)
         (args.out / 'table.md').write_text(text)

@@ -10,7 +10,7 @@ import numpy as np
 
 from training.simulator.materials import random_colour, random_material
 from training.simulator.scene import Material
-from training.simulator.shapes import box, cylinder, ellipsoid, lathe, moved
+from training.simulator.shapes import box, cylinder, ellipsoid, lathe, moved, rod
 from training.simulator.things import legs, make_thing, Thing
 
 
@@ -167,7 +167,8 @@ def plant(rng, store) -> Thing:
     green = Material(leaf.texture, leaf.tile_m, (0.35, rng.uniform(0.5, 0.9), 0.25))
     for _ in range(int(rng.integers(3, 9))):
         r = rng.uniform(0.06, 0.25)
-        parts.append((moved(ellipsoid(r, r * rng.uniform(0.4, 1), r * rng.uniform(0.5, 2)),
-                            rng.normal(0, 0.12), rng.normal(0, 0.12),
-                            height + rng.uniform(0, 0.6)), green))
+        leaves = ellipsoid(r, r * rng.uniform(0.4, 1), r * rng.uniform(0.5, 2))
+        base = (rng.normal(0, 0.12), rng.normal(0, 0.12), height + rng.uniform(0, 0.6))
+        stem = rod((0, 0, height * 0.9), (*base[:2], base[2] + 0.05), 0.008, sides=5)
+        parts += [(moved(leaves, *base), green), (stem, green)]
     return make_thing(parts)

@@ -124,11 +124,12 @@ def tree(rng, scene: Scene, x: float, y: float, z: float = 0.0) -> None:
     bark = random_material(rng, scene.store, 'furniture')
     if height > 0.5:
         scene.add(moved(lathe([trunk, trunk * 0.7], [0, height + 1], 9), x, y, z), bark)
+    highest = 1.5 if height > 0.5 else 0.1      # a bush has no trunk to carry more
     for _ in range(int(rng.integers(2, 8))):
         r = rng.uniform(0.3, 1.4)
         scene.add(moved(ellipsoid(r, r * rng.uniform(0.7, 1.2), r * rng.uniform(0.6, 1.4)),
                         x + rng.normal(0, 0.6), y + rng.normal(0, 0.6),
-                        z + height + rng.uniform(-0.2, 1.5)), green)
+                        z + height + rng.uniform(-0.2, highest)), green)
 
 
 def _yard(rng, scene: Scene, library: ObjectLibrary) -> None:

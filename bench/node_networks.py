@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from array import array
 from importlib import resources
+import os
 from pathlib import Path
 import signal
 import subprocess
@@ -28,8 +29,10 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 
 from da_ros.bundle import load_bundle
+from da_ros.commands.demo import transport
 
 PATIENCE_S = 600.0      # for loading, the self-check and each frame; a network may be large
+REPEAT_S = 5.0          # best effort may lose a frame
 UNITLESS = ['-p', 'scale.source:=fixed', '-p', 'scale.metres_per_unit:=5.0']
 
 
@@ -40,7 +43,10 @@ def main() -> None:
     parser.add_argument('bundles', nargs='+', type=Path)
     parser.add_argument('--backend', nargs='+', default=['onnxruntime', 'openvino'])
     parser.add_argument('--frames', type=int, default=5)
+    parser.add_argument('--profile', type=Path, default=Path('config/fastdds.xml'))
+    parser.add_argument('--plain-transport', action='store_true')
     options = parser.parse_args()
+    os.environ.update(transport(options))
     print('| bundle | px | runtime | inference p50 ms | peak MB |\n|---|---|---|---|---|')
     for folder in options.bundles:
         bundle = load_bundle(folder)
@@ -123,9 +129,12 @@ def feed(node: subprocess.Popen, frames: int) -> dict[str, str]:
         {value.key: value.value for value in msg.status[0].values}), 2)
     publisher = peer.create_publisher(Image, 'image', 2)
 
-    def until(condition, what: str) -> None:
-        end = time.monotonic() + PATIENCE_S
+    def until(condition, what: str, step=lambda: None) -> None:
+        end, again = time.monotonic() + PATIENCE_S, 0.0
         while not condition():
+            if time.monotonic() > again:
+                step()
+                again = time.monotonic() + REPEAT_S
             executor.spin_once(timeout_sec=0.1)
             if node.poll() is not None or time.monotonic() > end:
                 raise TimeoutError(f'{what}: not within {PATIENCE_S:g} s')
@@ -133,9 +142,9 @@ def feed(node: subprocess.Popen, frames: int) -> dict[str, str]:
         until(lambda: publisher.get_subscription_count() > 0, 'the node subscribes')
         until(lambda: 'backend' in values, 'diagnostics')
         for count in range(frames):
-            publisher.publish(sample(peer.get_clock().now().to_msg()))
-            until(lambda count=count: len(depths) > count, f'range of frame {count}')
-        until(lambda: values.get('published', '0') == str(frames), 'diagnostics of the last frame')
+            until(lambda count=count: len(depths) > count, f'range of frame {count}',
+                  lambda: publisher.publish(sample(peer.get_clock().now().to_msg())))
+        until(lambda: int(values.get('published', '0')) >= frames, 'diagnostics of the last frame')
         return dict(values)
     finally:
         executor.shutdown()

@@ -237,6 +237,14 @@ def test_shipped_bundle_passes_its_gate_in_another_precision(precision, share, t
     assert [path.name for path in tmp_path.iterdir()] == ['smaller']
 
 
+def test_parity_is_relative_from_one_metre_on():
+    wanted = {'range_m': np.array([0.01, 0.5, 10.0])}
+    near = {'range_m': wanted['range_m'] + [1e-4, 0, 0]}          # 1 % of a centimetre
+    far = {'range_m': wanted['range_m'] + [0, 0, 1e-2]}
+    assert export.departures(near, wanted)['range_m'] == pytest.approx(1e-4)
+    assert export.departures(far, wanted)['range_m'] == pytest.approx(1e-3)
+
+
 def test_graph_that_departs_from_torch_leaves_nothing(tmp_path, monkeypatch, capsys):
     checkpoint = tiny_checkpoint(tmp_path)
     monkeypatch.setattr(export, 'PARITY_RELATIVE', 0.0)

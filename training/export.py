@@ -61,7 +61,8 @@ from training.variants import add_variants, convert
 
 Arrays = dict[str, NDArray[np.float32]]
 
-PARITY_RELATIVE = 5e-4           # of a range, torch against onnxruntime
+PARITY_RELATIVE = 5e-4           # of a range of 1 m or more, torch against onnxruntime
+PARITY_FROM_M = 1.0              # nearer ranges may depart as much as one of 1 m: half a millimetre
 PARITY_PROBABILITY = 1e-3
 CALIBRATION_IMAGES = 16
 SELF_CHECK_IMAGES = 2
@@ -169,8 +170,9 @@ def run_chain(graphs: GraphSet, inputs: Arrays, run) -> Arrays:
 
 
 def departures(got: Arrays, wanted: Arrays) -> dict[str, float]:
-    """Return the largest relative error of the range and absolute error of a probability."""
-    found = {'range_m': float(np.abs(got['range_m'] / wanted['range_m'] - 1).max())}
+    """Return the largest error of the range, relative to 1 m or more, and of a probability."""
+    allowed_for = np.maximum(wanted['range_m'], PARITY_FROM_M)
+    found = {'range_m': float((np.abs(got['range_m'] - wanted['range_m']) / allowed_for).max())}
     if MASK_OUTPUT in wanted:
         found[MASK_OUTPUT] = float(np.abs(got[MASK_OUTPUT] - wanted[MASK_OUTPUT]).max())
     return found

@@ -131,7 +131,7 @@ int cuDeviceGetName(char *name, int size, int device)
 
 int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
-    *value = attribute == 75 ? 8 : attribute == 76 ? 9 : 0;
+    *value = attribute == 75 ? 8 : attribute == 76 ? 9 : attribute == 16 ? 128 : 0;
     return device ? INVALID_DEVICE : 0;
 }
 
@@ -142,13 +142,6 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
         return code ? code : INVALID_DEVICE;
     count(CONTEXT, 1);
     *context = &the_context;
-    return 0;
-}
-
-int cuDevicePrimaryCtxRelease_v2(int device)
-{
-    if (device || !live[CONTEXT]) return INVALID_DEVICE;
-    count(CONTEXT, -1);
     return 0;
 }
 

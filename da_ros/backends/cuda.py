@@ -4,8 +4,8 @@ Memory, one stream and graphs of an NVIDIA GPU, through the C interface of the C
 `libcuda.so.1` is part of every NVIDIA driver, on a desktop as on a Jetson, and its exported names
 keep their binary interface, so ctypes on it needs no package at all: neither cuda-bindings, whose
 release must fit the driver and the Python version, nor torch, cupy or pycuda, which are large and
-on a Jetson have to be compiled. Twenty functions are all that an engine needs. A name with `_v2`
-is the one that `cuda.h` maps the plain name to; the plain one is an older interface.
+on a Jetson have to be compiled. Some thirty functions are all that an engine needs. A name with
+`_v2` is the one that `cuda.h` maps the plain name to; the plain one is an older interface.
 
 One staging buffer per tensor is enough: a run fills it, waits for the GPU and copies the results
 out, so no second frame is in flight that a double buffer could serve.
@@ -34,6 +34,7 @@ KERNEL_MODULE_VERSION = Path('/sys/module/nvidia/version')
 
 # Values of cuda.h
 SM_MAJOR, SM_MINOR = 75, 76          # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+MULTIPROCESSORS = 16                 # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
 STREAM_NON_BLOCKING = 1
 EVENT_BLOCKING_WITHOUT_TIMING = 1 | 2
 CAPTURE_THREAD_LOCAL = 1             # other threads may go on using CUDA during a capture
@@ -50,7 +51,6 @@ PROTOTYPES: dict[str, tuple[Any, ...]] = {
     'cuDeviceGetName': (c_char_p, c_int, c_int),
     'cuDeviceGetAttribute': (_NUMBER, c_int, c_int),
     'cuDevicePrimaryCtxRetain': (_HANDLE, c_int),
-    'cuDevicePrimaryCtxRelease_v2': (c_int,),
     'cuCtxSetCurrent': (c_void_p,),
     'cuMemGetInfo_v2': (_SIZE, _SIZE),
     'cuMemAlloc_v2': (_ADDRESS, c_size_t),
@@ -85,9 +85,10 @@ class Device:
     name: str       # 'NVIDIA GeForce RTX 4090'
     sm: str         # compute capability, '8.9'
     driver: str     # CUDA version of the driver and, where it is told, the driver's own
+    multiprocessors: int   # all Jetson Orin are called 'Orin'; power modes switch some off
 
 
-NO_DEVICE = Device('none', 'none', 'none')
+NO_DEVICE = Device('none', 'none', 'none', 0)
 
 
 class _Driver:
@@ -123,6 +124,17 @@ def _driver(path: str) -> _Driver:
     return _Driver(path)
 
 
+@lru_cache(maxsize=4)
+def _primary_context(path: str, ordinal: int) -> c_void_p:
+    # The context that all CUDA libraries of a process share. It is never released: the driver
+    # would destroy it between two engines, and with it the kernels and handles that TensorRT and
+    # onnxruntime keep there for the next one ("context is destroyed").
+    call, device, context = _driver(path), c_int(), c_void_p()
+    call('cuDeviceGet', byref(device), ordinal)
+    call('cuDevicePrimaryCtxRetain', byref(context), device)
+    return context
+
+
 def identify(ordinal: int = 0) -> Device:
     """
     Return what GPU this machine has; costs milliseconds and makes no context.
@@ -136,15 +148,15 @@ def identify(ordinal: int = 0) -> Device:
         call('cuDeviceGet', byref(device), ordinal)
         call('cuDeviceGetName', name, len(name), device)
         call('cuDriverGetVersion', byref(version))
-        sm = [c_int(), c_int()]
-        for value, attribute in zip(sm, (SM_MAJOR, SM_MINOR)):
+        major, minor, count = c_int(), c_int(), c_int()
+        for value, attribute in ((major, SM_MAJOR), (minor, SM_MINOR), (count, MULTIPROCESSORS)):
             call('cuDeviceGetAttribute', byref(value), attribute, device)
     except CudaError as error:
         raise BackendAbsent(f'no CUDA device: {error}; {REMEDY}') from error
     driver = f'{version.value // 1000}.{version.value % 1000 // 10}'
     with suppress(OSError):
         driver += f' ({KERNEL_MODULE_VERSION.read_text().strip()})'
-    return Device(name.value.decode(), f'{sm[0].value}.{sm[1].value}', driver)
+    return Device(name.value.decode(), f'{major.value}.{minor.value}', driver, count.value)
 
 
 def device_identity() -> Device:
@@ -161,12 +173,12 @@ class Cuda:
 
     Call `activate` in every thread that uses it; not for two threads at once. Everything is freed
     by `close`, in reverse order, and is of no use afterwards: arrays of `pinned` must not outlive
-    it.
+    it. Only the primary context stays, for the life of the process.
     """
 
     def __init__(self, ordinal: int = 0):
         """
-        Retain the primary context, which TensorRT uses as well, and make a stream in it.
+        Enter the primary context, which TensorRT uses as well, and make a stream in it.
 
         :param ordinal: number of the GPU; CUDA_VISIBLE_DEVICES says which those are
         :raises BackendAbsent: if there is no driver or no GPU
@@ -175,12 +187,8 @@ class Cuda:
         self.device = identify(ordinal)
         self._call = _driver(LIBRARY)
         self._owned = ExitStack()
-        self._context = c_void_p()
-        device = c_int()
+        self._context = _primary_context(LIBRARY, ordinal)
         try:
-            self._call('cuDeviceGet', byref(device), ordinal)
-            self._call('cuDevicePrimaryCtxRetain', byref(self._context), device)
-            self._owned.callback(self._call, 'cuDevicePrimaryCtxRelease_v2', device)
             self.activate()
             self._stream = self._make('cuStreamCreate', 'cuStreamDestroy_v2', STREAM_NON_BLOCKING)
             # A thread sleeps on such an event; cuStreamSynchronize would spin on a core.

@@ -67,8 +67,9 @@ def jobs_for(bundle: Bundle, backend: str, variant: str) -> list[EngineJob]:
     device = device_identity()
     common = {
         'backend': backend, 'version': load_library(backend).version, 'gpu': device.name,
-        'sm': device.sm, 'driver': device.driver, 'precision': variant,
-        'options': json.dumps(BUILDER_OPTIONS, sort_keys=True), 'format': str(CACHE_FORMAT)}
+        'sm': device.sm, 'multiprocessors': str(device.multiprocessors), 'driver': device.driver,
+        'precision': variant, 'options': json.dumps(BUILDER_OPTIONS, sort_keys=True),
+        'format': str(CACHE_FORMAT)}
     graphs = bundle.graphs(variant)
     return [EngineJob(path, f'{bundle.name}/{path.name}', common | {'onnx': _sha256(bundle, path)})
             for path in (graphs.main, *graphs.range_masks.values())]

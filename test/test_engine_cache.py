@@ -22,7 +22,8 @@ def job(tmp_path):
     graph.write_bytes(b'onnx')
     return EngineJob(graph, 'tiny/model.onnx', {
         'backend': 'tensorrt', 'version': '10.13.2.6', 'gpu': 'Fake GPU', 'sm': '8.9',
-        'driver': '13.1', 'precision': 'fp32', 'options': '{}', 'format': '1', 'onnx': 'ab'})
+        'multiprocessors': '128', 'driver': '13.1', 'precision': 'fp32', 'options': '{}',
+        'format': '1', 'onnx': 'ab'})
 
 
 @pytest.fixture
@@ -53,8 +54,8 @@ def test_environment_names_the_folder(monkeypatch, tmp_path):
     assert EngineCache().folder == Path('~/.cache/da_ros/engines').expanduser()
 
 
-@pytest.mark.parametrize('name', ['backend', 'version', 'gpu', 'sm', 'driver', 'precision',
-                                  'options', 'format', 'onnx'])
+@pytest.mark.parametrize('name', ['backend', 'version', 'gpu', 'sm', 'multiprocessors', 'driver',
+                                  'precision', 'options', 'format', 'onnx'])
 def test_engine_of_anything_else_is_not_taken(cache, job, name):
     stored(cache, job)
     other = replace(job, ingredients=dict(job.ingredients) | {name: 'other'})
@@ -137,6 +138,25 @@ def test_engine_that_failed_its_check_is_not_loaded_again(cache, job):
                                          'check .scale 1.3 .* `da_ros_engine clear`'):
         cache.load(job)
     assert cache.clear() > len(PLAN) and cache.load(job) is None
+
+
+def test_nothing_is_removed_where_others_may_write(cache, job):
+    plan, sidecar = stored(cache, job)
+    sidecar.unlink()
+    cache.folder.chmod(0o777)
+    with pytest.raises(CacheError, match='writable by others'):
+        cache.clear()
+    cache.folder.chmod(0o700)
+    assert plan.exists()
+
+
+def test_lock_does_not_follow_a_link(cache, job, tmp_path):
+    stored(cache, job)
+    (cache.folder / f'{job.key}.lock').symlink_to(tmp_path / 'elsewhere')
+    with pytest.raises(CacheError, match='cannot be written .Too many levels of symbolic links'):
+        with cache.lock(job):
+            pass
+    assert not (tmp_path / 'elsewhere').exists()
 
 
 def test_failure_is_kept_and_cleared(cache, job):

@@ -176,7 +176,38 @@ def test_plan_that_does_not_load_is_built_again_once(stand_in, monkeypatch):
         open_backend('tensorrt', stand_in, 'fp32')
 
 
+def test_plan_that_had_run_before_is_built_again_each_time_that_it_does_not_load(
+        stand_in, monkeypatch):
+    for _ in range(3):
+        backend = opened(stand_in)
+        gate.prove(backend, stand_in)
+        backend.close()
+        with monkeypatch.context() as lying:
+            lying.setenv('STAND_IN_LIES', 'no_load')
+            with pytest.raises(EngineMissing, match='must be built'):
+                open_backend('tensorrt', stand_in, 'fp32')
+
+
 @pytest.mark.parametrize('lie, reason', [
+    ('no_memory', r'cannot load the engine of .*: Requested amount of GPU memory'),
+    ('no_runtime', 'tensorrt 10.13.2.6 cannot make a Runtime; it may need a newer driver, or '
+                   'more free GPU memory: CUDA initialization failure with error: 35'),
+    ('shapes', r'tensor range_m .* is FLOAT \(32, 64\) and decides on shapes; re-export')])
+def test_what_keeps_a_good_plan_from_loading_is_told_and_the_plan_kept(
+        lie, reason, stand_in, monkeypatch, fake_gpu):
+    opened(stand_in).close()
+    monkeypatch.setenv('STAND_IN_LIES', lie)
+    for _ in range(3):
+        with pytest.raises(BackendError, match=reason) as caught:
+            open_backend('tensorrt', stand_in, 'fp32')
+        assert not isinstance(caught.value, EngineMissing)
+    assert set(fake_gpu.live().values()) == {0}
+    monkeypatch.delenv('STAND_IN_LIES')
+    open_backend('tensorrt', stand_in, 'fp32').close()
+
+
+@pytest.mark.parametrize('lie, reason', [
+    ('no_builder', 'cannot make a Builder; it may need a newer driver.*error: 35'),
     ('no_parse', 'cannot parse .*model.onnx: Quantile node_3: unsupported operator; re-export'),
     ('no_build', 'cannot build .*model.onnx: could not find any implementation for node')])
 def test_failed_build_is_remembered(lie, reason, stand_in, monkeypatch):

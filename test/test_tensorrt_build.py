@@ -51,6 +51,20 @@ def test_separate_heads_build(tmp_path):
     assert len(built(write_stand_in_bundle(tmp_path / 'heads', separate_heads=True), 'fp32')) == 5
 
 
+@pytest.mark.parametrize('folder', BUNDLES, ids=lambda path: path.name)
+def test_no_input_decides_on_shapes(folder):
+    """Such a tensor would have to lie in host memory."""
+    library = load_library(NAME)
+    builder = library.make('Builder')
+    for job in jobs_for(load_bundle(folder), NAME, 'fp32'):
+        network = builder.create_network(1)
+        parser = library.module.OnnxParser(network, library.log)
+        assert parser.parse_from_file(str(job.graph))
+        inputs = [network.get_input(i) for i in range(network.num_inputs)]
+        assert inputs and not any(tensor.is_shape_tensor for tensor in inputs)
+        assert all(min(tensor.shape) > 0 for tensor in inputs)
+
+
 def test_progress_rises_to_one(stand_in):
     shares = []
     build_plan(jobs_for(stand_in, NAME, 'fp32')[0], shares.append)
@@ -119,7 +133,7 @@ def test_machine_without_a_device_is_refused_at_once(stand_in):
 @pytest.mark.parametrize('sm, runs', [('8.6', True), ('8.9', True), ('12.0', True),
                                       ('8.7', False), ('9.0', False)])
 def test_real_library_says_which_cards_it_knows(sm, runs):
-    device = cuda.Device('card', sm, '13.0')
+    device = cuda.Device('card', sm, '13.0', 64)
     if runs:
         load_library(NAME).check_device(device)
     else:

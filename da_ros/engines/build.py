@@ -37,7 +37,7 @@ def build_plan(job: EngineJob, report: Report = lambda share: None, timing: byte
     """
     library = load_library(job.backend)
     library.log.lines.clear()
-    builder = _make_builder(library)
+    builder = library.make('Builder')
     network = builder.create_network(_network_flags(library))
     if network is None:
         raise library.failure('cannot make a network')
@@ -53,16 +53,6 @@ def build_plan(job: EngineJob, report: Report = lambda share: None, timing: byte
         raise library.failure(f'cannot build {job.name}')
     report(1.0)
     return Built(bytes(plan), bytes(cache.serialize()) if cache is not None else b'')
-
-
-def _make_builder(library: Library) -> Any:
-    try:
-        builder = library.module.Builder(library.log)
-    except (TypeError, RuntimeError) as error:      # a null pointer is a TypeError in pybind11
-        raise library.failure(f'cannot make a builder ({_first_line(error)})') from error
-    if builder is None:
-        raise library.failure('cannot make a builder')
-    return builder
 
 
 def _network_flags(library: Library) -> int:

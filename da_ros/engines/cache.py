@@ -126,7 +126,7 @@ class EngineCache:
         if passed and entry.check and entry.check['passed'] and entry.check['repeats'] >= repeats:
             return
         check = {'passed': passed, 'report': report, 'repeats': repeats}
-        self._write(replace(entry, check=check))
+        self._write(replace(entry, check=check, refused=0 if passed else entry.refused))
 
     def is_proven(self, job: EngineJob) -> bool:
         """Return whether the plan has passed the self-check since it was built."""
@@ -168,7 +168,9 @@ class EngineCache:
 
         :param keys: of entries; None = all, with the timings of earlier builds
         :return: bytes freed
+        :raises CacheError: if the folder is not ours alone, or cannot be written
         """
+        check_folder(self.folder)
         if keys is None:
             keys = sorted({path.name[:64] for path in self.folder.glob('*')
                            if KEY.fullmatch(path.name[:64])})
@@ -194,7 +196,8 @@ class EngineCache:
 
     def timing_path(self, job: EngineJob) -> Path:
         """Return where the timings of earlier builds on the same device and version lie."""
-        same = [job.ingredients[name] for name in ('backend', 'version', 'gpu', 'sm', 'driver')]
+        same = [job.ingredients[name] for name in (
+            'backend', 'version', 'gpu', 'sm', 'multiprocessors', 'driver')]
         return self.folder / f'{hashlib.sha256(json.dumps(same).encode()).hexdigest()}.timing'
 
     @contextmanager
@@ -204,7 +207,8 @@ class EngineCache:
         path = self._path(key, 'lock')
         while True:
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                descriptor = os.open(
+                    path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 raise CacheError(f'engine cache {self.folder} cannot be written '
                                  f'({error.strerror}); permit it, or set {ENVIRONMENT} to another '

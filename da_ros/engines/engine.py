@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import re
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from da_ros.engines.library import Library
 # trt.nptype lacks types and differs between versions.
 DTYPES = {'FLOAT': np.float32, 'HALF': np.float16, 'INT8': np.int8, 'UINT8': np.uint8,
           'INT32': np.int32, 'INT64': np.int64, 'BOOL': np.bool_}
+NO_MEMORY = re.compile('out ?of ?memory|could not be allocated', re.IGNORECASE)
 
 
 class PlanRefused(BackendError):
@@ -47,17 +49,18 @@ class Engine:
 
         :param name: for errors
         :raises PlanRefused: if the library does not load it, with the library's own words
-        :raises BackendError: if there is no memory for it, or a tensor is of no static shape
+        :raises BackendError: if there is no memory for it, the library does not start, or a tensor
+            is of no static shape
         """
         self.name = name
         self._library = library
         library.log.lines.clear()
-        self._runtime = library.module.Runtime(library.log)
-        if self._runtime is None:
-            raise library.failure('cannot make a runtime')
+        self._runtime = library.make('Runtime')
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise PlanRefused(library.failure(f'cannot load the engine of {name}'))
+            error = library.failure(f'cannot load the engine of {name}')
+            # Another program may hold the memory now; that is no fault of the plan.
+            raise error if NO_MEMORY.search(str(error)) else PlanRefused(error)
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise library.failure(f'cannot make a context for {name}; is the GPU memory full?')
@@ -89,8 +92,12 @@ class Engine:
         trt, engine = self._library.module, self._engine
         kind = engine.get_tensor_dtype(name).name
         shape = tuple(int(n) for n in engine.get_tensor_shape(name))
-        if kind not in DTYPES or min(shape, default=1) < 0:
-            raise BackendError(f'{self._library.name}: tensor {name} of {self.name} is {kind} '
-                               f'{shape}; re-export the bundle with static shapes and plain types')
+        # A tensor that decides on shapes would have to lie in host memory.
+        shapes = engine.is_shape_inference_io(name)
+        if kind not in DTYPES or min(shape, default=1) < 0 or shapes:
+            raise BackendError(
+                f'{self._library.name}: tensor {name} of {self.name} is {kind} {shape}'
+                f'{" and decides on shapes" if shapes else ""}; re-export the bundle with static '
+                'shapes and plain types')
         return Tensor(name, shape, np.dtype(DTYPES[kind]),
                       engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)

@@ -45,6 +45,21 @@ class Library:
                                 f'(compute capability {device.sm}); use backend tensorrt or '
                                 'onnxruntime_cuda')
 
+    def make(self, kind: str) -> Any:
+        """
+        Return a new `Builder` or `Runtime`.
+
+        :raises BackendError: if the library cannot use the GPU, with the library's own words
+        """
+        try:
+            made = getattr(self.module, kind)(self.log)
+        except (TypeError, RuntimeError):    # a null pointer is a TypeError in pybind11
+            made = None
+        if made is None:
+            raise self.failure(f'cannot make a {kind}; it may need a newer driver, or more free '
+                               'GPU memory')
+        return made
+
     def failure(self, what: str) -> BackendError:
         """Return the error of a call that failed, with what the library logged about it."""
         lines = list(dict.fromkeys(self.log.lines))

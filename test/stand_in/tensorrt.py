@@ -5,7 +5,8 @@ Its classes have the names of the real ones and nothing that the real ones have 
 (`test_tensorrt_api.py`), so what runs here uses only what exists there. A plan is the ONNX behind
 a mark. The environment variable STAND_IN_LIES names its faults, separated by spaces:
 
-no_parse, no_build, no_load, no_context, no_run: the library refuses; crash: dies while building;
+no_builder, no_parse, no_build, no_runtime, no_load, no_memory, no_context, no_run: the library
+refuses; crash: dies while building; shapes: range_m decides on shapes;
 scale, varying, nan, shape: wrong numbers. STAND_IN_STEP_S is how long each of the four steps of a
 build takes, STAND_IN_BUILDS a file that gets a line for each build.
 """
@@ -132,8 +133,15 @@ class OnnxParser:
         return ParserError(self._errors[index])
 
 
+def refuse_to_start(kind, logger):
+    if lies(kind):
+        logger.log(ILogger.ERROR, 'CUDA initialization failure with error: 35')
+        raise TypeError('pybind11::init(): factory function returned nullptr')
+
+
 class Builder:
     def __init__(self, logger):
+        refuse_to_start('no_builder', logger)
         self._logger = logger
 
     def create_network(self, flags):
@@ -233,15 +241,23 @@ class ICudaEngine:
     def get_tensor_mode(self, name):
         return self._tensors[name][1]
 
+    def is_shape_inference_io(self, name):
+        return lies('shapes') and name == 'range_m'
+
     def create_execution_context(self):
         return None if lies('no_context') else IExecutionContext(self)
 
 
 class Runtime:
     def __init__(self, logger):
+        refuse_to_start('no_runtime', logger)
         self._logger = logger
 
     def deserialize_cuda_engine(self, serialized_engine):
+        if lies('no_memory'):
+            self._logger.log(ILogger.ERROR, 'Requested amount of GPU memory (64 bytes) could not '
+                                            'be allocated.')
+            return None
         if lies('no_load') or not serialized_engine.startswith(MARK):
             self._logger.log(ILogger.ERROR, 'Serialization assertion stdVersionRead failed')
             return None

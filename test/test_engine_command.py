@@ -1,6 +1,7 @@
 """da_ros_engine: builds, proves, lists and clears; exit codes say how it ended."""
 
 from dataclasses import replace
+from enum import Enum
 import json
 import shutil
 
@@ -102,6 +103,17 @@ def test_engines_that_lie_are_refused_and_told(two_precisions, stand_in_tensorrt
     assert engine(capsys, 'build', *options)[0] == 1           # for good, until cleared
     engine(capsys, 'clear')
     assert engine(capsys, 'build', *options)[0] == 0
+
+
+def test_card_that_the_library_does_not_know_is_refused_before_a_build(
+        two_precisions, stand_in_tensorrt, capsys, monkeypatch, tmp_path):
+    import tensorrt_rtx
+    monkeypatch.setattr(tensorrt_rtx, 'ComputeCapability', Enum('ComputeCapability', 'SM75 SM120'))
+    monkeypatch.setenv('STAND_IN_BUILDS', str(tmp_path / 'builds'))
+    code, out, _ = engine(capsys, 'build', '--bundle', two_precisions.folder,
+                          '--backend', 'tensorrt_rtx')
+    assert code == 1 and out.count('does not run on Fake GPU (compute capability 8.9)') == 2
+    assert not (tmp_path / 'builds').exists()
 
 
 def test_failed_builds_are_told_and_listed(two_precisions, stand_in_tensorrt, capsys,

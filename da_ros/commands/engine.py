@@ -34,7 +34,7 @@ from da_ros.bundle import Bundle, load_bundle, PRECISIONS
 from da_ros.commands.foreground import build_in_foreground
 from da_ros.engines import jobs_for
 from da_ros.engines.cache import EngineCache, Entry
-from da_ros.engines.library import INSTALL, MODULES
+from da_ros.engines.library import INSTALL, load_library, MODULES
 from da_ros.engines.worker import EngineBuild
 from da_ros.errors import DaRosError
 
@@ -110,6 +110,9 @@ def _backends(name: str | None) -> list[str]:
 
 def _fill(row: Row, bundle: Bundle, build: bool) -> None:
     """Build where that is wanted, prove where there is a device, and measure."""
+    device = device_identity()
+    if device != NO_DEVICE:                   # before a build in vain
+        load_library(row.backend).check_device(device)
     cache, jobs = EngineCache(), jobs_for(bundle, row.backend, row.precision)
     missing = cache.missing(jobs)
     if missing and not build:
@@ -122,7 +125,7 @@ def _fill(row: Row, bundle: Bundle, build: bool) -> None:
     entries = [entry for entry in map(cache.entry, jobs) if entry]
     row.size_mb = round(sum(entry.size_bytes for entry in entries) / 1e6, 1)
     row.build_s = round(sum(entry.build_s for entry in entries), 1)
-    if device_identity() == NO_DEVICE:
+    if device == NO_DEVICE:
         row.state, row.reason = NOT_PROVEN, 'no CUDA device'
         return
     backend = open_backend(row.backend, bundle, row.precision)

@@ -29,6 +29,7 @@ class Building:
         self._jobs: list = []
         self._counts: Counter[Attempt] = Counter()
         self._began = 0.0
+        self._unwanted = False
 
     def open(self, make: Callable[[dict[Attempt, str]], RangeEstimator]) -> RangeEstimator:
         """
@@ -46,6 +47,7 @@ class Building:
 
     def _start(self, missing: EngineMissing) -> bool:
         if self._build is not None and missing.jobs == self._jobs:
+            self._unwanted = False
             return True
         self.cancel()
         self._jobs, self._attempt = missing.jobs, missing.attempt
@@ -64,7 +66,8 @@ class Building:
         if self._build is None:
             return ''
         share, what = self._build.progress
-        return f'building engine, {100 * share:.0f} %: {what.removeprefix("building ")}'
+        return (f'building engine, {100 * share:.0f} % after {self._seconds():.0f} s: '
+                f'{what.removeprefix("building ")}')
 
     @property
     def share(self) -> float:
@@ -73,22 +76,33 @@ class Building:
 
     def ended(self) -> str:
         """Return once how a build ended, else ''; if it failed, its runtime is given up."""
+        who = ' '.join(self._attempt)
+        if self._build is not None and self._unwanted:
+            self.cancel()
+            return f'{who}: build ended, because something else is wanted now'
         if self._build is None or self._build.poll() == 'running':
             return ''
         build, self._build = self._build, None
-        who = ' '.join(self._attempt)
         if build.poll() == 'failed':
             self.given_up[self._attempt] = f'{who}: engine not built: {build.error}'
             return self.given_up[self._attempt]
-        return f'{who}: engine built in {time.monotonic() - self._began:.0f} s'
+        return f'{who}: engine built in {self._seconds():.0f} s'
 
     def cancel(self) -> None:
         """End a build within a second; nothing half-written stays."""
         if self._build is not None:
             self._build.cancel()
-        self._build = None
+        self._build, self._unwanted = None, False
 
     def forget(self) -> None:
-        """Try again what was given up: the owner wants something else now."""
+        """
+        Try again what was given up: the owner wants something else now.
+
+        A build under way ends with the next `ended`, unless `open` has asked for the same again.
+        """
         self.given_up.clear()
         self._counts.clear()
+        self._unwanted = self._build is not None
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began

@@ -61,6 +61,17 @@ def test_node_answers_while_it_builds_and_then_starts_by_itself(start, peer, mod
     assert not builders(node) and node.stop()[0] == 0
 
 
+def test_another_backend_chosen_during_a_build_is_taken_at_once(start, peer, model, gpu_machine,
+                                                                monkeypatch):
+    monkeypatch.setenv('STAND_IN_STEP_S', '300')
+    node = start(model=model, backend='tensorrt')
+    wait_until(lambda: builders(node), 'a builder', PATIENCE_S)
+    assert peer.set_parameters(backend='onnxruntime').successful
+    wait_until(lambda: peer.state() == 'active', 'active', PATIENCE_S)
+    assert not builders(node) and 'runs on onnxruntime fp32' in node.log
+    assert 'build ended, because something else is wanted now' in node.log
+
+
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_during_a_build_ends_all_and_leaves_nothing(start, model, gpu_machine,
                                                              monkeypatch, how):

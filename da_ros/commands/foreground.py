@@ -61,7 +61,7 @@ class Bar:
 
     def show(self, share: float, text: str) -> None:
         """Show how far something is, 0 to 1."""
-        self._bar.set_description_str(text.split(' %: ')[-1], refresh=False)
+        self._bar.set_description_str(text.split(': ', 1)[-1], refresh=False)
         self._bar.n = round(100 * share)
         self._bar.refresh()
 

@@ -1,7 +1,5 @@
 """onnxruntime on a GPU: refused clearly rather than run on the CPU in silence."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import onnxruntime
 import pytest
@@ -36,11 +34,27 @@ def test_a_session_that_fell_back_to_the_cpu_is_refused(stand_in, fake_gpu, monk
         open_backend('onnxruntime_cuda', stand_in, 'fp32')
 
 
-@pytest.mark.gpu
-def test_on_a_gpu_it_passes_the_gate(stand_in):
-    from da_ros import gate
-    if not find_spec('onnxruntime') or not HAS_PROVIDER:
+@pytest.fixture
+def on_a_gpu():
+    from da_ros.backends.cuda import identify
+    if not HAS_PROVIDER:
         pytest.skip('onnxruntime-gpu is not installed')
+    try:
+        identify()
+    except BackendAbsent as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.gpu
+def test_default_bundle_passes_the_gate_on_a_gpu(on_a_gpu):
+    from da_ros.estimator import RangeEstimator
+    estimator = RangeEstimator(backend='onnxruntime_cuda')
+    assert estimator.backend == 'onnxruntime_cuda fp32' and estimator.report.runs == 3
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_passes_the_gate(stand_in, on_a_gpu):
+    from da_ros import gate
     backend = open_backend('onnxruntime_cuda', stand_in, 'fp32')
     assert gate.prove(backend, stand_in).runs == 3
     assert np.isfinite(backend.run({'image': np.ones((32, 64, 3), np.uint8)})['range_m']).all()

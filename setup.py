@@ -52,9 +52,13 @@ setup(
         # no extra, because it holds the same module as onnxruntime (docs/jetson.md).
         'tensorrt-rtx': ['tensorrt_rtx_cu13_libs>=1.7', 'tensorrt_rtx_cu13_bindings>=1.7'],
         'bags': ['rosbags>=0.10', 'matplotlib>=3.6'],
-        'training': ['torch>=2.6', 'open3d>=0.18', 'onnx>=1.17', 'onnxscript>=0.3',
-                     'safetensors>=0.4', 'tensorboard>=2.15', 'trimesh>=4',
+        'training': ['torch>=2.6', 'accelerate>=1.2', 'open3d>=0.18', 'onnx>=1.17',
+                     'onnxscript>=0.3', 'safetensors>=0.4', 'tensorboard>=2.15', 'trimesh>=4',
                      'matplotlib>=3.6'],
+        'render-gpu': ['warp-lang>=1.10'],                            # rays on an NVIDIA GPU
+        'data-sets': ['h5py>=3.8'],                                   # Hypersim
+        'outpaint': ['diffusers>=0.35', 'transformers>=4.50', 'accelerate>=1.2',
+                     'sentencepiece>=0.2'],                           # FLUX fill
     },
     entry_points={'console_scripts': [f'{name} = {target}' for name, target in COMMANDS.items()]},
     zip_safe=False,

@@ -62,7 +62,7 @@ from training.variants import add_variants, convert
 Arrays = dict[str, NDArray[np.float32]]
 
 PARITY_RELATIVE = 5e-4           # of a range of 1 m or more, torch against onnxruntime
-PARITY_FROM_M = 1.0              # nearer ranges may depart as much as one of 1 m: half a millimetre
+PARITY_FROM_M = 1.0              # nearer ranges may depart as much as one of 1 m: .5 mm
 PARITY_PROBABILITY = 1e-3
 CALIBRATION_IMAGES = 16
 SELF_CHECK_IMAGES = 2

@@ -54,6 +54,7 @@ from training.graph import (
     write_graph,
 )
 from training.heads import add_head, copy_bundle, remove_head, trunk_sha256
+from training.progress import Progress
 from training.released import read_released, RELEASES
 from training.requantise import requantise
 from training.self_check import CAMERA_HEIGHTS_M, read_panoramas, write_self_check
@@ -245,22 +246,6 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-
-
-class Progress:
-    """A bar that names the step under way."""
-
-    def __enter__(self) -> Progress:
-        from tqdm import tqdm
-        self._bar = tqdm(bar_format='{desc} [{elapsed}]', leave=False)
-        return self
-
-    def __call__(self, step: str) -> None:
-        self._bar.set_description_str(step)
-        self._bar.refresh()
-
-    def __exit__(self, *_) -> None:
-        self._bar.close()
 
 
 def read_checkpoint(path: Path, network: str | None) -> Checkpoint:

@@ -33,7 +33,7 @@ def markdown(table: Table, found: Mapping[str, Sequence[dict]],
     if papers:
         lines.append('The columns of the paper are other networks, data and sizes: they are there '
                      'for the direction only.')
-    lines += [f'Left out, for want of data: {name}.' for name in left_out]
+    lines += [f'\nLeft out, for want of data: {", ".join(left_out)}.'] if left_out else []
     return '\n'.join(lines) + '\n'
 
 

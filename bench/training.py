@@ -31,6 +31,7 @@ from training.sample import Sample
 from training.self_check import drawn_room
 from training.train_config import read_config, TrainConfig
 
+WARMING = 100        # batches at most that fill the memory before it is measured
 HEADER = '| part | ms wall | ms CPU | samples/s wall | samples/s CPU |\n|---|---|---|---|---|'
 
 
@@ -57,10 +58,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sources = Sources(args.data or [drawn_shard(Path(folder))])
         stepper = Stepper(config, device)
-        sources.keep(stepper.size_hw[0], args.cache)
         batches = Batches(sources, config, stepper.size_hw, 10 ** 9)
         numbers = iter(range(10 ** 9))
         row('data: read, decode, augment', lambda: batches[next(numbers)], args.steps, config)
+        if args.cache:
+            sources.keep(stepper.size_hw[0], args.cache)
+            for _ in range(min(WARMING, 4 * len(sources) // config.batch)):
+                batches[next(numbers)]
+            row('data: kept in memory, augment', lambda: batches[next(numbers)], args.steps,
+                config)
         for precision in args.precision:
             batch = batches[0].on(device)
             row(f'step, precision {precision}', lambda p=precision, b=batch: stepper(b, p),

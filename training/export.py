@@ -114,7 +114,8 @@ def export(request: Request) -> Bundle:
         write_manifest(describe(request, graphs, folder, checks, parity))
         progress('open as the robot does')
         open_as_robot(folder)
-        add_variants(folder, request.also, images)
+        if request.also:
+            add_variants(folder, request.also, images)
     print(f'{request.out}: {parity_text(parity)}')
     return load_bundle(request.out)
 

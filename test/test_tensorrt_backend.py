@@ -123,6 +123,19 @@ def test_refused_capture_falls_back_to_plain_runs(stand_in, fake_gpu):
     backend.close()
 
 
+@pytest.mark.parametrize('separate', [False, True])
+def test_graph_that_recorded_nothing_is_not_replayed(separate, stand_in, heads, monkeypatch):
+    monkeypatch.setenv('STAND_IN_LIES', 'empty_graph')
+    bundle = heads if separate else stand_in
+    backend = opened(bundle)
+    for level in (3, 40, 7):
+        outputs = backend.run(_feeds(bundle, level), 10.0)
+        np.testing.assert_allclose(outputs['range_m'], 0.4 * level, rtol=1e-6)
+        np.testing.assert_allclose(outputs['range_mask_probability'], level / 255, rtol=1e-5)
+    assert backend.graph_refusal == 'the recorded graph leaves the results as they were'
+    backend.close()
+
+
 def test_library_that_refuses_to_run_is_quoted(stand_in, monkeypatch):
     backend = opened(stand_in)
     monkeypatch.setenv('STAND_IN_LIES', 'no_run')

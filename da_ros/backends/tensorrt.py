@@ -172,10 +172,26 @@ class TensorRtBackend(Backend):
 
     def _capture(self, selection: float) -> Any:
         try:
-            return self._cuda.capture(lambda: self._enqueue(selection))
+            graph = self._cuda.capture(lambda: self._enqueue(selection))
+            if self._computes(graph, selection):
+                return graph
+            self.graph_refusal = 'the recorded graph leaves the results as they were'
         except BackendError as error:
             self.graph_refusal = str(error)
-            return None
+        self._enqueue(selection)                  # this frame once more
+        self._cuda.synchronize()
+        return None
+
+    def _computes(self, graph: Any, selection: float) -> bool:
+        # A library that lost its work while recording reports success; each replay would then
+        # give the results of the last plain run.
+        results = self._results[selection]
+        for name, staged in results.items():
+            staged.fill(np.nan)
+            self._cuda.upload(self._address[name], staged)
+        self._cuda.launch(graph)
+        self._cuda.synchronize()
+        return not any(np.isnan(staged).all() for staged in results.values())
 
     def _checked(self, name: str, staged: NDArray[Any],
                  feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

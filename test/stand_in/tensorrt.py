@@ -6,9 +6,9 @@ Its classes have the names of the real ones and nothing that the real ones have 
 a mark. The environment variable STAND_IN_LIES names its faults, separated by spaces:
 
 no_builder, no_parse, no_build, no_runtime, no_load, no_memory, no_context, no_run: the library
-refuses; crash: dies while building; shapes: range_m decides on shapes;
-scale, varying, nan, shape: wrong numbers. STAND_IN_STEP_S is how long each of the four steps of a
-build takes, STAND_IN_BUILDS a file that gets a line for each build.
+refuses; crash: dies while building; shapes: range_m decides on shapes; scale, varying, nan, shape:
+wrong numbers; empty_graph: the second run is lost. STAND_IN_STEP_S is how long each of the four
+steps of a build takes, STAND_IN_BUILDS a file that gets a line for each build.
 """
 
 import ctypes
@@ -172,7 +172,7 @@ class Builder:
 
 class IExecutionContext:
     def __init__(self, engine):
-        self._engine, self._address, self._runs = engine, {}, 0
+        self._engine, self._address, self._runs, self._enqueued = engine, {}, 0, 0
         self._callback = HOST_FUNCTION(lambda _: self._compute())
 
     def set_tensor_address(self, name, memory):
@@ -183,6 +183,9 @@ class IExecutionContext:
         if lies('no_run'):
             self._engine._logger.log(ILogger.ERROR, 'Error Code 1: Cask (kernel failed)')
             return False
+        self._enqueued += 1
+        if lies('empty_graph') and self._enqueued == 2:      # the one that is recorded
+            return True
         driver = ctypes.CDLL(cuda.LIBRARY)
         return not driver.cuLaunchHostFunc(ctypes.c_void_p(stream_handle), self._callback, None)
 

@@ -1,8 +1,11 @@
 """Engines that are missing are built, but never for ever."""
 
+import time
+
 import pytest
 
-from da_ros.backends.base import BackendError
+from da_ros.backends.base import BackendError, EngineMissing
+from da_ros.building import Building
 from da_ros.commands.foreground import open_in_foreground
 from da_ros.estimator import RangeEstimator
 
@@ -28,3 +31,30 @@ def test_a_runtime_that_cannot_be_built_is_told_once_and_the_next_one_serves(
     assert estimator.backend == 'onnxruntime fp32'
     assert capsys.readouterr().err.count('tensorrt fp32: engine not built: ') == 1
     assert 'could not find any implementation' in estimator.refused[0]
+
+
+@pytest.mark.parametrize('asked_again', [True, False])
+def test_build_goes_on_only_if_it_is_still_wanted(asked_again, stand_in, stand_in_tensorrt,
+                                                  monkeypatch):
+    monkeypatch.setenv('STAND_IN_STEP_S', '0.2')
+
+    def make(given_up):
+        return RangeEstimator(stand_in, 'tensorrt', given_up=given_up)
+
+    building = Building()
+    with pytest.raises(EngineMissing):
+        building.open(make)
+    building.forget()
+    if asked_again:
+        with pytest.raises(EngineMissing):
+            building.open(make)
+    while not (ended := building.ended()):
+        time.sleep(0.05)
+    assert building.text == building.ended() == ''
+    if asked_again:
+        assert 'engine built in' in ended and building.open(make).backend == 'tensorrt fp32'
+    else:
+        assert ended == 'tensorrt fp32: build ended, because something else is wanted now'
+        with pytest.raises(EngineMissing):
+            building.open(make)
+    building.cancel()

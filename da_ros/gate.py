@@ -77,13 +77,14 @@ def prove(backend: Backend, bundle: Bundle, runs: int = 0) -> GateReport:
         return check(backend, bundle, runs or (RUNS_AFTER_LOAD if backend.on_device else 1))
     from da_ros.engines.cache import CacheError, EngineCache
     cache = EngineCache()
-    proven = all(map(cache.is_proven, backend.jobs))
+    entries = [cache.entry(job) for job in backend.jobs]
+    proven = all(entry is not None and entry.proven for entry in entries)
     runs = runs or (RUNS_AFTER_LOAD if proven else RUNS_AFTER_BUILD)
 
     def record(passed: bool, text: str) -> None:
         try:
-            for job in backend.jobs:
-                cache.record_check(job, passed, text, runs)
+            for entry in filter(None, entries):
+                cache.record_check(entry, passed, text, runs)
         except CacheError:       # a cache that is read-only now: the next start checks in full
             pass
 

@@ -121,19 +121,31 @@ def test_folder_that_others_may_write_is_refused(cache, job):
 
 def test_verdict_is_kept_until_the_next_build(cache, job):
     stored(cache, job)
-    cache.record_check(job, True, 'scale 1.00001', 20)
-    assert cache.is_proven(job) and cache.entry(job).check['repeats'] == 20
+    cache.record_check(cache.entry(job), True, 'scale 1.00001', 20)
+    assert cache.entry(job).proven and cache.entry(job).check['repeats'] == 20
     before = (cache.folder / f'{job.key}.json').stat().st_mtime_ns
-    cache.record_check(job, True, 'scale 1.00002', 3)          # less than what is known
+    cache.record_check(cache.entry(job), True, 'scale 1.00002', 3)     # less than known
     assert (cache.folder / f'{job.key}.json').stat().st_mtime_ns == before
     stored(cache, job)
-    assert not cache.is_proven(job)
+    assert not cache.entry(job).proven
+
+
+@pytest.mark.parametrize('passed', [True, False])
+def test_verdict_on_a_plan_is_not_taken_for_the_one_built_since(cache, job, passed):
+    stored(cache, job)
+    checked = cache.entry(job)
+    cache.clear()
+    cache.record_check(checked, passed, 'of the old one', 20)
+    assert cache.entry(job) is None
+    cache.store(job, PLAN + b'new', 1.5)
+    cache.record_check(checked, passed, 'of the old one', 20)
+    assert cache.entry(job).check is None and cache.load(job) == PLAN + b'new'
 
 
 def test_engine_that_failed_its_check_is_not_loaded_again(cache, job):
     stored(cache, job)
-    cache.record_check(job, True, 'fine', 20)
-    cache.record_check(job, False, 'scale 1.3 of 1 +- 0.001', 3)
+    cache.record_check(cache.entry(job), True, 'fine', 20)
+    cache.record_check(cache.entry(job), False, 'scale 1.3 of 1 +- 0.001', 3)
     with pytest.raises(CacheError, match='tensorrt engine for tiny/model.onnx has failed its self-'
                                          'check .scale 1.3 .* `da_ros_engine clear`'):
         cache.load(job)
@@ -213,12 +225,12 @@ except CacheError as error: print(error)
 def test_read_only_folder_serves_what_is_proven(small_disk, job):
     cache = EngineCache(small_disk / 'engines')
     stored(cache, job)
-    cache.record_check(job, True, 'fine', 20)
+    cache.record_check(cache.entry(job), True, 'fine', 20)
     subprocess.run(['mount', '-o', 'remount,ro', str(small_disk)], check=True)
     assert cache.load(job) == PLAN
-    cache.record_check(job, True, 'fine', 3)
+    cache.record_check(cache.entry(job), True, 'fine', 3)
     for use in (lambda: cache.store(job, PLAN, 1.0), cache.clear,
-                lambda: cache.record_check(job, False, 'bad', 3),
+                lambda: cache.record_check(cache.entry(job), False, 'bad', 3),
                 lambda: cache.lock(job).__enter__()):
         with pytest.raises(CacheError, match='cannot be written .Read-only file system'):
             use()

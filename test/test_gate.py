@@ -156,7 +156,7 @@ def test_a_run_that_was_cancelled_says_nothing_of_the_engine(stand_in, stand_in_
     with pytest.raises(BackendError, match='cancelled'):
         gate.prove(backend, stand_in)
     backend.close()
-    assert cache.entry(job).check is None and not cache.is_proven(job)
+    assert cache.entry(job).check is None and not cache.entry(job).proven
 
 
 def test_runtimes_that_read_their_precision_from_the_graph_try_the_fastest_first(stand_in):

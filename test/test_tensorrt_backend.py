@@ -58,7 +58,7 @@ def test_engine_passes_the_gate_and_is_proven(name, stand_in):
     backend = opened(stand_in, name)
     report = gate.prove(backend, stand_in)
     assert report.runs == gate.RUNS_AFTER_BUILD
-    assert all(map(EngineCache().is_proven, backend.jobs))
+    assert all(EngineCache().entry(job).proven for job in backend.jobs)
     assert gate.prove(backend, stand_in).runs == gate.RUNS_AFTER_LOAD
     backend.close()
 

@@ -111,27 +111,23 @@ class EngineCache:
             remove(self._path(job.key, 'plan'))
             raise
 
-    def record_check(self, job: EngineJob, passed: bool, report: str, repeats: int) -> None:
+    def record_check(self, checked: Entry, passed: bool, report: str, repeats: int) -> None:
         """
         Keep what the self-check said about a plan; one that failed is never loaded again.
 
         A pass with no more repeats than are on record changes nothing, so that a proven engine
         works from a read-only folder too.
 
+        :param checked: the entry before the check; a plan that was built since stays unproven
         :raises CacheError: if it cannot be written
         """
-        entry = self.entry(job)
-        if entry is None or not entry.plan_sha256:
+        entry = self._read(checked.key)
+        if entry is None or not entry.plan_sha256 or entry.plan_sha256 != checked.plan_sha256:
             return
         if passed and entry.check and entry.check['passed'] and entry.check['repeats'] >= repeats:
             return
         check = {'passed': passed, 'report': report, 'repeats': repeats}
         self._write(replace(entry, check=check, refused=0 if passed else entry.refused))
-
-    def is_proven(self, job: EngineJob) -> bool:
-        """Return whether the plan has passed the self-check since it was built."""
-        entry = self.entry(job)
-        return entry is not None and entry.proven
 
     def record_failure(self, job: EngineJob, reason: str) -> None:
         """Remember that a graph cannot be built, so that it is not tried at every start."""

@@ -84,6 +84,8 @@ def _make_config(library: Library, builder: Any, job: EngineJob, report: Report)
                                  BUILDER_OPTIONS['workspace_mib'] << 20)
     if not BUILDER_OPTIONS['tf32']:
         config.clear_flag(trt.BuilderFlag.TF32)
+    if BUILDER_OPTIONS['fixed_memory'] and hasattr(trt.BuilderFlag, 'REQUIRE_USER_ALLOCATION'):
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)     # RTX
     if not hasattr(trt.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED'):
         for flag in FLAGS_OF_OLD_VERSIONS[job.precision]:
             config.set_flag(getattr(trt.BuilderFlag, flag))

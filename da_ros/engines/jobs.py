@@ -13,8 +13,9 @@ from da_ros.bundle import Bundle, sha256_of
 from da_ros.engines.library import load_library
 
 CACHE_FORMAT = 1
-# TF32 rounds fp32 products to 10 bits, so it is off: the fp32 variant must be the exact one.
-BUILDER_OPTIONS = {'tf32': False, 'workspace_mib': 4096}
+# TF32 rounds fp32 products to 10 bits, so it is off: the fp32 variant must be the exact one. An
+# engine that allocates while it runs could not be recorded as a CUDA graph.
+BUILDER_OPTIONS = {'tf32': False, 'workspace_mib': 4096, 'fixed_memory': True}
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,19 @@ class ComputeCapability(enum.Enum):
     SM89 = 89
 
 
+class BuilderFlag(enum.Enum):
+    TF32 = 7
+    REQUIRE_USER_ALLOCATION = 25
+
+
 class IBuilderConfig(tensorrt.IBuilderConfig):
     num_compute_capabilities = 0
+
+    def set_flag(self, flag):
+        assert flag is BuilderFlag.REQUIRE_USER_ALLOCATION
+
+    def clear_flag(self, flag):
+        assert flag is BuilderFlag.TF32
 
     def set_compute_capability(self, compute_capability, index):
         assert compute_capability is ComputeCapability.CURRENT

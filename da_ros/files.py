@@ -48,6 +48,19 @@ def write_depth_png(path: Path, range_m: NDArray[np.float32]) -> Path:
     return write_image(path, millimetres.astype(np.uint16))
 
 
+def ply_writer():
+    """
+    Return the module that writes PLY.
+
+    :raises FileError: if it is not installed
+    """
+    try:
+        import plyfile
+    except ImportError as error:
+        raise FileError('writing PLY needs plyfile; run `pip install plyfile`') from error
+    return plyfile
+
+
 def write_ply(path: Path, points: NDArray[np.float32], bgr: NDArray[np.uint8]) -> Path:
     """
     Write a coloured binary PLY.
@@ -56,16 +69,13 @@ def write_ply(path: Path, points: NDArray[np.float32], bgr: NDArray[np.uint8]) -
     :param bgr: (N, 3) uint8
     :raises FileError: if plyfile is not installed
     """
-    try:
-        from plyfile import PlyData, PlyElement
-    except ImportError as error:
-        raise FileError('writing PLY needs plyfile; run `pip install plyfile`') from error
+    plyfile = ply_writer()
     vertices = np.empty(len(points), [('x', 'f4'), ('y', 'f4'), ('z', 'f4'),
                                       ('red', 'u1'), ('green', 'u1'), ('blue', 'u1')])
     vertices['x'], vertices['y'], vertices['z'] = points.T
     vertices['blue'], vertices['green'], vertices['red'] = bgr.T
     path.parent.mkdir(parents=True, exist_ok=True)
-    PlyData([PlyElement.describe(vertices, 'vertex')]).write(str(path))
+    plyfile.PlyData([plyfile.PlyElement.describe(vertices, 'vertex')]).write(str(path))
     return path
 
 

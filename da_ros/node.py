@@ -6,6 +6,7 @@ from functools import partial
 import os
 import re
 import signal
+import sys
 import threading
 import time
 
@@ -40,6 +41,11 @@ except ImportError:                                     # Humble
 
 NEWEST_BEST_EFFORT = QoSProfile(
     depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
+USAGE = """usage: pano_depth [--ros-args -p NAME:=VALUE ... -r TOPIC:=TOPIC ... --params-file FILE]
+
+    pano_depth --ros-args -p camera_height_m:=1.2 -p range_mask_m:=20 -r image:=/camera/image_raw
+
+Parameters and topics: README.md; all parameters with comments: config/pano_depth.yaml."""
 REPEAT_COMPLAINT_S = 30.0
 BLIND_S = 5.0                              # without a finished frame, diagnostics say error
 EARLIEST_AGE_S, OLDEST_AGE_S = -0.1, 1.0   # of data when published; outside, they warn
@@ -348,6 +354,9 @@ class PanoDepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM; exits 0 within two seconds of either."""
+    if '--help' in (sys.argv[1:] if args is None else args):
+        print(USAGE)
+        return
     # rclpy ends the spin by itself; Python's own handler would raise inside a callback.
     signal.signal(signal.SIGINT, lambda *_: None)
     rclpy.init(args=args)

@@ -85,3 +85,13 @@ def test_a_failing_step_is_named(words, tmp_path, capsys):
     assert 'this step failed: python -m training.train --config' in said
     assert pipeline.main([*words, '--val', 'x']) == 1
     assert '--val x is not NAME=FOLDER' in capsys.readouterr().err
+
+
+def test_unsorted_photos_are_refused_before_the_first_step(tmp_path, capsys):
+    (tmp_path / 'photos').mkdir()
+    (tmp_path / 'photos' / 'a.jpg').touch()
+    words = ['--synthetic', 'none', '--unlabelled', str(tmp_path / 'photos'), '--val', 'a=none',
+             '--steps', '1', '--out', str(tmp_path / 'out')]
+    assert pipeline.main(words) == 1
+    assert 'sort it with `python -m training.curate sort`' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()

@@ -119,7 +119,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f'cannot read {str(path)!r} as safetensors ({error}); copy the file again') from error
+            f'cannot read {str(path)!r} as safetensors ({error}); copy it again, or name the '
+            'network of a released file (--network dap or da2)') from error
 
 
 def read_safetensors_metadata(path: Path) -> dict[str, str]:

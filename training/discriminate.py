@@ -10,7 +10,7 @@ Example:
 A PatchGAN sees the image with the truth (real) or with the labeler's prediction (fake); a label's
 score is the mean over its patches. The better it tells the two apart, the less its score says of
 the error: once every label is surely fake, good and bad ones look alike. So the weights are kept
-kept whose score goes best with the error of every second held-back label; the others say how well
+whose score goes best with the error of every second held-back label; the others say how well
 it does. A run is short and starts again when killed; only a finished one leaves a checkpoint.
 """
 
@@ -261,6 +261,9 @@ def run(args: argparse.Namespace) -> None:
               f'{scores["rank_correlation_aligned"]:.2f} (below 0: a good score means little '
               f'error); aligned AbsRel of the better half {scores["error_better_half"]:.3f}, of '
               f'the rest {scores["error_rest"]:.3f}')
+        if not scores['rank_correlation_aligned'] < 0:
+            print('warning: this score does not go with the error; labels that it selects are no '
+                  'better than others')
 
 
 def main(argv=None) -> int:

@@ -3,8 +3,11 @@ Run DAP's three stages (section 3.2) in a row; every step is a command of its ow
 
 Example:
     accelerate launch --num_processes 8 -m training.pipeline --synthetic shards/train \\
-        --unlabelled photos frames --val mixed=shards/val other=shards/warehouse \\
+        --unlabelled sorted --val mixed=shards/val other=shards/warehouse \\
         --steps 100000 --indoor 300000 --outdoor 300000 --out runs/pipeline
+
+`sorted` holds indoor/ and outdoor/, as `training.curate sort` makes them; simulated shards say
+themselves what they show.
 
     stage1   scene-invariant labeler, on synthetic shards
     quality  discriminator: synthetic truth against stage 1's labels of the same images
@@ -30,6 +33,7 @@ import torch
 
 from da_ros.errors import DaRosError
 from training import discriminate, label, selection, train
+from training.data.unlabelled import IMAGE_SUFFIXES
 from training.held_back import score_checkpoint
 from training.report import markdown_table
 
@@ -124,6 +128,20 @@ def run(args: argparse.Namespace) -> None:
         print(f'\n{text}')
 
 
+def check_places(folders: list[Path]) -> None:
+    """
+    Refuse photos that the selection could not place, before days of training and not after.
+
+    :raises PipelineError: naming the folder and the remedy
+    """
+    for folder in folders:
+        names = [Path(folder.name) / path.relative_to(folder) for path in folder.rglob('*')
+                 if path.suffix.lower() in IMAGE_SUFFIXES]
+        if names and not any(set(selection.PLACES) & set(name.parts[:-1]) for name in names):
+            raise PipelineError(f'{folder} has no folder indoor or outdoor, so no label of it '
+                                'could be selected; sort it with `python -m training.curate sort`')
+
+
 def held_back_table(args: argparse.Namespace) -> str:
     """Return a Markdown table: one row per stage and held-back set."""
     cells = [['held back, after', *COLUMNS]]
@@ -164,6 +182,7 @@ def main(argv=None) -> int:
             raise PipelineError(f'--val {wrong[0]} is not NAME=FOLDER, e.g. mixed=shards/val')
         if len(args.configs) not in (1, len(STAGES)):
             raise PipelineError(f'--configs names {len(args.configs)} files; give one or three')
+        check_places(args.unlabelled)
         run(args)
     except DaRosError as error:
         print(f'error: {error}', file=sys.stderr)

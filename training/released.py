@@ -175,10 +175,9 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = str(error).strip().split('\n')[0][:120]
         raise CheckpointError(
-            f'cannot read {str(path)!r} as a torch checkpoint ({reason}); it is truncated or of '
-            'another kind, download it again') from error
+            f'cannot read {str(path)!r} as a torch checkpoint; it is truncated or of another '
+            'kind, download it again') from error
     if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
         raise CheckpointError(f'{str(path)!r} is not a flat state dict of tensors')
     return state

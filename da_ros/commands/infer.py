@@ -3,6 +3,10 @@ Estimate the range of panorama files and write what people open.
 
     da_ros_infer panorama.jpg --out ranges
     da_ros_infer folder_of_panoramas --range-mask 20 --ply
+
+Writes NAME_range.npy (float32 metres along the ray; NaN, +inf, -inf as published),
+NAME_preview.png, NAME_depth_mm.png (16 bit: the same range in millimetres up to 65.535 m, 0 = not
+finite) and, with --ply, NAME.ply (needs plyfile).
 """
 
 from __future__ import annotations
@@ -52,6 +56,8 @@ def main(args: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Write `<name>_preview.png`, `<name>_range.npy`, `<name>_depth_mm.png` (, `.ply`) each."""
     paths = find_images(options.inputs)
+    if options.ply:
+        files.ply_writer()           # before the work, not after it
     rule = RangeRule(range_mask_m=options.range_mask, camera_height_m=options.camera_height)
     estimator = open_in_foreground(lambda given_up: RangeEstimator(
         options.model or None, options.backend, rule=rule, given_up=given_up))

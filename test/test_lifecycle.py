@@ -135,3 +135,9 @@ def test_a_scale_invariant_bundle_needs_a_scale_source(start, peer, tmp_path):
     depth = peer.subscribe(Image, 'depth/image')
     peer.publish_until(image_msg(painted(np.full((32, 64), 8.0))), lambda: depth, 'a frame')
     assert np.allclose(array_of(depth[0]), 4)
+
+
+def test_help_shows_usage_and_starts_nothing(capsys):
+    from da_ros import node
+    node.main(['--help'])
+    assert 'pano_depth --ros-args -p camera_height_m:=1.2' in capsys.readouterr().out

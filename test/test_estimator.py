@@ -1,6 +1,8 @@
 """Laws of the estimator: the one rule, resizing, padding, and runtimes that must agree."""
 
 from dataclasses import replace
+import subprocess
+import sys
 
 from conftest import painted, write_stand_in_bundle
 import cv2
@@ -307,3 +309,19 @@ def test_an_unreadable_self_check_is_named(tmp_path, content):
 def write_manifest_again(bundle) -> None:
     """Hash changed files anew, as if the bundle had been made like this."""
     write_manifest(replace(bundle, files={}))
+
+
+def test_signals_survive_openvino_bundles_that_come_and_go(stand_in):
+    pytest.importorskip('openvino', reason='the extra da_ros[openvino] is not installed')
+    program = (
+        'import faulthandler, os, signal, sys\n'
+        'from da_ros.estimator import RangeEstimator\n'
+        'faulthandler.enable()\n'                       # as most test runners and debuggers do
+        'first = RangeEstimator(sys.argv[1], "openvino")\n'
+        'second = RangeEstimator(sys.argv[1], "openvino")\n'
+        'del first, second\n'
+        'signal.signal(signal.SIGUSR1, lambda *_: print("heard"))\n'
+        'os.kill(os.getpid(), signal.SIGUSR1)\n')
+    result = subprocess.run([sys.executable, '-c', program, str(stand_in.folder)],
+                            capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout) == (0, 'heard\n'), result.stderr

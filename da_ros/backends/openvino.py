@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,10 @@ class OpenVinoBackend(Backend):
 
     def _open(self, path: str) -> Any:
         try:
-            import openvino
+            core = _core()
         except ImportError as error:
             raise BackendAbsent('backend openvino is not installed; '
                                 'run `pip install openvino`') from error
-        core = openvino.Core()
         if self.variant == 'bf16':
             able = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
             if 'BF16' not in able:
@@ -57,6 +57,15 @@ class OpenVinoBackend(Backend):
         self._cancelled = True
         for request in (self._main, *self._heads.values()):
             request.cancel()
+
+
+@lru_cache(maxsize=1)
+def _core() -> Any:
+    # Each Core replaces the thread's alternate signal stack and frees its own one when it goes.
+    # Of two whose lives overlap, or one that goes in another thread, a freed stack stays behind,
+    # and the next signal (Ctrl-C, the end of a child) is a segmentation fault. So one, for good.
+    import openvino
+    return openvino.Core()
 
 
 def _output_name(names: set[str]) -> str:

@@ -19,7 +19,7 @@ from training import train  # noqa: E402
 from training.checkpoint import build, load_checkpoint  # noqa: E402
 from training.data.shards import write_shard  # noqa: E402
 from training.networks import build_network  # noqa: E402
-from training.optimise import parameter_groups, rate_factor, Schedule  # noqa: E402
+from training.optimise import parameter_groups  # noqa: E402
 from training.run_folder import RunFolder, Snapshot  # noqa: E402
 from training.sample import Sample  # noqa: E402
 from training.train_config import config_from_dict, TrainError  # noqa: E402
@@ -371,44 +371,6 @@ def test_absent_config_is_one_line(tmp_path, capsys):
     (tmp_path / 'empty.yaml').write_text('seed: 1\n')
     assert train.main([*words, str(tmp_path / 'empty.yaml')]) == 1
     assert "no 'network'" in capsys.readouterr().err
-
-
-# --- schedule
-
-def test_schedule_ends_by_steps_time_or_deadline(monkeypatch):
-    from training import optimise
-
-    def schedule(*words):
-        return Schedule(train.parse_args(
-            ['--config', 'c', '--data', 'd', '--out', 'o', *words]))
-    assert schedule('--steps', '10').progress(5, 1e9) == 0.5
-    assert schedule('--minutes', '2').progress(10 ** 9, 60) == 0.5
-    by_clock = schedule('--deadline', '12:00')
-    monkeypatch.setattr(optimise.time, 'time', lambda: by_clock.end - 300)
-    assert by_clock.progress(0, 900) == 0.75
-    monkeypatch.setattr(optimise.time, 'time', lambda: by_clock.end + 1)
-    assert by_clock.progress(0, 900) == 1
-    with pytest.raises(TrainError, match='exactly one'):
-        schedule()
-    with pytest.raises(TrainError, match='not HH:MM'):
-        schedule('--deadline', 'noon')
-
-
-def test_rate_warms_up_and_falls_to_zero():
-    config = config_from_dict({'network': 'pano_tiny', 'warmup_steps': 4})
-    assert rate_factor(config, 0, 0.0) == 0.25
-    assert rate_factor(config, 100, 0.5) == pytest.approx(0.5)
-    assert rate_factor(config, 100, 1.2) == pytest.approx(0)
-
-
-def test_encoder_learns_at_its_own_rate():
-    config = config_from_dict({'network': 'pano_tiny', 'model': TINY, 'learning_rate': 5e-5,
-                               'encoder_learning_rate': 5e-6})
-    network = build_network('pano_tiny', TINY)
-    rates = {id(p): g['rate'] for g in parameter_groups(network, config) for p in g['params']}
-    assert rates[id(network.stem.conv.weight)] == rates[id(network.stages[3][0].conv.weight)]
-    assert rates[id(network.stem.conv.weight)] == 5e-6 and rates[id(network.out.weight)] == 5e-5
-    assert len(rates) == len(list(network.parameters()))
 
 
 # --- starting weights, teachers

@@ -1,0 +1,50 @@
+"""Laws of the schedule and the learning rates."""
+
+import pytest
+
+pytest.importorskip('torch')
+pytest.importorskip('accelerate')
+
+from training import train
+from training.networks import build_network
+from training.optimise import parameter_groups, rate_factor, Schedule
+from training.train_config import config_from_dict, TrainError
+
+TINY = {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
+        'decoder': [8, 8, 8, 8]}
+
+
+def test_schedule_ends_by_steps_time_or_deadline(monkeypatch):
+    from training import optimise
+
+    def schedule(*words):
+        return Schedule(train.parse_args(
+            ['--config', 'c', '--data', 'd', '--out', 'o', *words]))
+    assert schedule('--steps', '10').progress(5, 1e9) == 0.5
+    assert schedule('--minutes', '2').progress(10 ** 9, 60) == 0.5
+    by_clock = schedule('--deadline', '12:00')
+    monkeypatch.setattr(optimise.time, 'time', lambda: by_clock.end - 300)
+    assert by_clock.progress(0, 900) == 0.75
+    monkeypatch.setattr(optimise.time, 'time', lambda: by_clock.end + 1)
+    assert by_clock.progress(0, 900) == 1
+    with pytest.raises(TrainError, match='exactly one'):
+        schedule()
+    with pytest.raises(TrainError, match='not HH:MM'):
+        schedule('--deadline', 'noon')
+
+
+def test_rate_warms_up_and_falls_to_zero():
+    config = config_from_dict({'network': 'pano_tiny', 'warmup_steps': 4})
+    assert rate_factor(config, 0, 0.0) == 0.25
+    assert rate_factor(config, 100, 0.5) == pytest.approx(0.5)
+    assert rate_factor(config, 100, 1.2) == pytest.approx(0)
+
+
+def test_encoder_learns_at_its_own_rate():
+    config = config_from_dict({'network': 'pano_tiny', 'model': TINY, 'learning_rate': 5e-5,
+                               'encoder_learning_rate': 5e-6})
+    network = build_network('pano_tiny', TINY)
+    rates = {id(p): g['rate'] for g in parameter_groups(network, config) for p in g['params']}
+    assert rates[id(network.stem.conv.weight)] == rates[id(network.stages[3][0].conv.weight)]
+    assert rates[id(network.stem.conv.weight)] == 5e-6 and rates[id(network.out.weight)] == 5e-5
+    assert len(rates) == len(list(network.parameters()))

@@ -199,3 +199,13 @@ def small_disk(tmp_path):
         pytest.skip(f'cannot mount a small file system: {done.stderr.strip()}')
     yield folder
     subprocess.run(['umount', str(folder)], check=True)
+
+
+@pytest.fixture
+def one_thread():
+    """Threads of tiny steps wait for each other, minutes long where the cores are shared."""
+    import torch
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from tiny_training import MICRO
 
 torch = pytest.importorskip('torch')
 yaml = pytest.importorskip('yaml')
@@ -12,20 +13,9 @@ from training.ablate import CONFIGS, data_of, merged, read_table, row_config  # 
 from training.data.shards import write_shard  # noqa: E402
 from training.sample import Sample  # noqa: E402
 
-MICRO = {
-    'network': 'pano_tiny', 'batch': 3, 'warmup_steps': 2, 'evaluate_images': 2,
-    'model': {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
-              'decoder': [8, 8, 8, 8]}}
+pytestmark = pytest.mark.usefixtures('one_thread')
+
 TABLES = ('da2_losses', 'dap_losses', 'masks', 'data_scaling', 'sphere_embedding', 'seam')
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads of tiny steps wait for each other, minutes long where the cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def room(rng):

@@ -18,14 +18,7 @@ from training.discriminate import (  # noqa: E402
 )
 from training.sample import Sample  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads of tiny steps wait for each other, minutes long where the cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 def room(rng):

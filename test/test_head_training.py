@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from tiny_training import TINY
 
 torch = pytest.importorskip('torch')
 yaml = pytest.importorskip('yaml')
@@ -16,16 +17,9 @@ from training.heads import trunk_sha256  # noqa: E402
 from training.networks import build_network  # noqa: E402
 from training.sample import Sample  # noqa: E402
 
-TINY = {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
-        'decoder': [8, 8, 8, 8], 'range_masks_m': [10.0, 20.0]}
+pytestmark = pytest.mark.usefixtures('one_thread')
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+TWO_MASKS = TINY | {'range_masks_m': [10.0, 20.0]}
 
 
 @pytest.fixture(scope='module')
@@ -45,7 +39,7 @@ def data(tmp_path_factory):
 def first(tmp_path_factory):
     """Untrained checkpoints of both kinds of network."""
     folder = tmp_path_factory.mktemp('first')
-    for name, model in (('dap', {'encoder': 'vits'}), ('pano_tiny', TINY)):
+    for name, model in (('dap', {'encoder': 'vits'}), ('pano_tiny', TWO_MASKS)):
         torch.manual_seed(0)
         network = build_network(name, model)
         save_checkpoint(folder / name, name, asdict(network.config), network.state_dict(), {})
@@ -107,7 +101,7 @@ def test_trained_head_is_accepted_by_a_bundle(run, first, monkeypatch, tmp_path)
 
 
 def test_new_masks_of_a_pano_network_leave_its_range_alone(run, first):
-    model = {key: value for key, value in TINY.items() if key != 'range_masks_m'}
+    model = {key: value for key, value in TWO_MASKS.items() if key != 'range_masks_m'}
     out = run('pano_tiny', 'masks', '5,12,20', 40, model=model, learning_rate=1e-2)
     before, after = build(load_checkpoint(first / 'pano_tiny')), build(load_checkpoint(out))
     image, height = torch.rand(1, 3, 32, 64), torch.ones(1)

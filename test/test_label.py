@@ -7,6 +7,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from tiny_training import TINY
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('accelerate')
@@ -22,16 +23,9 @@ from training.labeler import Labeler  # noqa: E402
 from training.networks import build_network  # noqa: E402
 from training.sample import Sample  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures('one_thread')
+
 ROOT = Path(__file__).parent.parent
-TINY = {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
-        'decoder': [8, 8, 8, 8]}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -12,15 +12,9 @@ from training import losses  # noqa: E402
 from training.losses import geometry  # noqa: E402
 from training.losses.dap import DICE_EPS  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures('one_thread')
+
 H, W = 16, 32
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def maps(seed=0, batch=2):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from tiny_training import TINY
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('accelerate')
@@ -10,22 +11,14 @@ from training.networks import build_network  # noqa: E402
 from training.objectives import Case, make_objective, WEIGHTS  # noqa: E402
 from training.train_config import config_from_dict, TrainError  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures('one_thread')
+
 CPU = torch.device('cpu')
-TINY = {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
-        'decoder': [8, 8, 8, 8]}
 NETWORKS = {
     'pano_tiny': (TINY, (32, 64)),
     'dap': ({'encoder': 'vits', 'range_masks_m': [10.0, 20.0]}, (32, 64)),
     'da2': ({'encoder': 'vits', 'min_pixels': 1568, 'max_pixels': 1568, 'sphere_hw': []},
             (28, 56))}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_batch(size_hw, count=1):

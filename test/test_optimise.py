@@ -1,6 +1,7 @@
 """Laws of the schedule and the learning rates."""
 
 import pytest
+from tiny_training import TINY
 
 pytest.importorskip('torch')
 pytest.importorskip('accelerate')
@@ -9,9 +10,6 @@ from training import train
 from training.networks import build_network
 from training.optimise import parameter_groups, rate_factor, Schedule
 from training.train_config import config_from_dict, TrainError
-
-TINY = {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
-        'decoder': [8, 8, 8, 8]}
 
 
 def test_schedule_ends_by_steps_time_or_deadline(monkeypatch):

@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from tiny_training import MICRO
 
 torch = pytest.importorskip('torch')
 yaml = pytest.importorskip('yaml')
@@ -11,19 +12,7 @@ from training.checkpoint import load_checkpoint  # noqa: E402
 from training.data.shards import ShardSet, write_shard  # noqa: E402
 from training.sample import Sample  # noqa: E402
 
-MICRO = {
-    'network': 'pano_tiny', 'batch': 3, 'warmup_steps': 2, 'evaluate_images': 2,
-    'model': {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
-              'decoder': [8, 8, 8, 8]}}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads of tiny steps wait for each other, minutes long where the cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 def room(rng, source='home'):

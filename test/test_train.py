@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from tiny_training import TINY
 
 torch = pytest.importorskip('torch')
 yaml = pytest.importorskip('yaml')
@@ -24,9 +25,9 @@ from training.run_folder import RunFolder, Snapshot  # noqa: E402
 from training.sample import Sample  # noqa: E402
 from training.train_config import config_from_dict, TrainError  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures('one_thread')
+
 CONFIGS = Path(train.__file__).parent / 'configs'
-TINY = {'size_hw': [32, 64], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
-        'decoder': [8, 8, 8, 8]}
 
 
 def room_sample(rng):
@@ -38,15 +39,6 @@ def room_sample(rng):
     shade = np.where(np.isfinite(range_m), 255 / (1 + np.minimum(range_m, 1e3)), 200)
     image = np.repeat(shade.astype(np.uint8)[..., None], 3, -1)
     return Sample(image, range_m, np.isfinite(range_m), 'test', float(height))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads of tiny steps wait for each other, minutes long where the cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Setting:

@@ -161,6 +161,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def parse_args(argv=None) -> argparse.Namespace:
+    """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--table', required=True, help='ablation_<table>.yaml')

@@ -25,6 +25,7 @@ from training.data.checks import Skips
 
 
 def parse_args(argv=None) -> argparse.Namespace:
+    """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
@@ -77,6 +78,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def main(argv=None) -> int:
+    """Run the command; a known error is one line and exit code 1."""
     args = parse_args(argv)
     try:
         skips = COMMANDS[args.command](args)

@@ -238,6 +238,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
 
 
 def parse_args(argv=None) -> argparse.Namespace:
+    """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, text in (('--pairs', 'to learn from'), ('--val', 'held back')):

@@ -44,6 +44,7 @@ NAMES_SHOWN = 20
 
 
 def parse_args(argv=None) -> argparse.Namespace:
+    """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--checkpoint', type=Path, required=True, help='the labeler')
@@ -109,6 +110,7 @@ def label_portion(portion: Portion, networks: Networks, out: Path, bar: tqdm) ->
     skipped = []
 
     def samples():
+        """Yield the labels, and write beside them what was left out."""
         labelled = 0
         for panorama in portion.panoramas():
             bar.update()
@@ -204,6 +206,7 @@ def report(portions: list[Portion], out: Path) -> int:
 
 
 def main(argv=None) -> int:
+    """Run the command; a known error is one line and exit code 1."""
     try:
         return run(parse_args(argv))
     except DaRosError as error:

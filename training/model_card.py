@@ -42,6 +42,7 @@ SHOWN = ('aws_small_warehouse_00', 'aws_small_warehouse_01', 'aws_small_house_01
 
 
 def parse_args(argv=None) -> argparse.Namespace:
+    """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--bundle', type=Path)
@@ -167,6 +168,7 @@ def picture(shown, width: int = 480) -> np.ndarray:
 
 
 def main(argv=None) -> int:
+    """Run the command; a known error is one line and exit code 1."""
     args = parse_args(argv)
     try:
         for file in args.report:

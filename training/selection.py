@@ -104,7 +104,8 @@ def run(args: argparse.Namespace) -> None:
     chosen = select(found, wanted)
     if not chosen:
         raise LabelError(f'none of {len(found)} labels is known to be indoor or outdoor, or none '
-                         'is wanted; see --help')
+                         'is wanted; sort the images with `python -m training.curate sort` before '
+                         'labelling')
     write_list(args.out, chosen)
     for place, number in wanted.items():
         scores = [c.score for c in chosen if c.place == place]
@@ -118,6 +119,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def parse_args(argv=None) -> argparse.Namespace:
+    """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--labels', type=Path, nargs='+', required=True,
@@ -129,6 +131,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def main(argv=None) -> int:
+    """Run the command; a known error is one line and exit code 1."""
     try:
         run(parse_args(argv))
     except DaRosError as error:

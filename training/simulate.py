@@ -30,6 +30,7 @@ _simulator = None
 
 
 def parse_args(argv=None) -> argparse.Namespace:
+    """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--assets', type=Path, help='folder with textures, scenes, panoramas')
@@ -124,6 +125,7 @@ def render_shard(job: Job) -> tuple[int, float]:
 
 
 def main(argv=None) -> int:
+    """Run the command; a known error is one line and exit code 1."""
     args = parse_args(argv)
     try:
         if args.sheet:
@@ -137,6 +139,7 @@ def main(argv=None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Render the shards that are not there yet; say how fast."""
     args.out.mkdir(parents=True, exist_ok=True)
     wanted = jobs_of(args)
     jobs = [job for job in wanted if not job.path.exists()]

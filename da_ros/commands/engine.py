@@ -10,8 +10,8 @@ Build TensorRT engines beforehand, prove them, and look after their cache.
 latter. An engine that has not passed on this device is never used. Without --bundle, build and
 check take the shipped bundle, list and clear every engine.
 
-Exit codes: 0 proven (list, clear: done), 1 an error or a refused engine, 3 built but not proven,
-because there is no device.
+Exit codes: 0 proven (list, clear: done), 1 an error or a refused engine, 2 wrong arguments, 3
+built but not proven, because there is no device.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def _backends(name: str | None) -> list[str]:
         return [name]
     installed = [name for name, modules in MODULES.items() if any(map(find_spec, modules))]
     if not installed:
-        raise BackendError('no TensorRT is installed; for tensorrt_rtx '
-                           f'{INSTALL["tensorrt_rtx"]}; see docs/jetson.md')
+        ways = '; '.join(f'for {name} {how}' for name, how in INSTALL.items())
+        raise BackendError(f'no TensorRT is installed: {ways}')
     return installed
 
 

@@ -21,7 +21,7 @@ import time
 import numpy as np
 import torch
 
-from training.batches import Batches, load, one_thread, Sources
+from training.batches import Batches, fastest_format, load, one_thread, Sources
 from training.data.shards import write_shard
 from training.forward import Forward, image_size
 from training.networks import build_network
@@ -87,9 +87,9 @@ class Stepper:
     """One optimiser step of a run, without its book-keeping."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        network = build_network(config.network, config.model).to(device)
+        network = build_network(config.network, config.model)
+        network.to(device, memory_format=fastest_format(device))
         if device.type == 'cuda':
-            network.to(memory_format=torch.channels_last)
             torch.backends.cudnn.benchmark = True
         self.config, self.device = config, device
         self.size_hw = image_size(network, config.network, config.size_hw)
@@ -97,8 +97,7 @@ class Stepper:
         self.ema = build_network(config.network, config.model).to(device)
         self.objective = make_objective(config, self.size_hw, self.forward.range_masks_m,
                                         config.network == 'pano_tiny', False, device)
-        self.optimiser = torch.optim.AdamW(parameter_groups(network, config),
-                                           fused=device.type == 'cuda')
+        self.optimiser = torch.optim.AdamW(parameter_groups(network, config), fused=True)
 
     def __call__(self, batch, precision: str) -> None:
         self.optimiser.zero_grad(set_to_none=True)

@@ -3,7 +3,7 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from training.networks.pano_tiny import PanoTiny, PanoTinyConfig, STRIDE  # noqa: E402
+from training.networks.pano_tiny import PanoTiny, PanoTinyConfig, STRIDE, wrap_pad  # noqa: E402
 
 SMALL = PanoTinyConfig(size_hw=(64, 128), stem=8, widths=(8, 16, 16, 28), blocks=(1, 1, 1, 1),
                        decoder=(8, 8, 16, 16))
@@ -89,3 +89,14 @@ def test_a_size_that_is_no_panorama_or_breaks_the_stride_is_refused(size_hw):
 def test_the_default_network_is_small():
     count = sum(p.numel() for p in PanoTiny(PanoTinyConfig()).parameters())
     assert 3e6 < count < 6e6
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('pad', [1, 2])
+def test_padding_wraps_the_same_with_and_without_a_gradient(layout, pad):
+    x = torch.randn(2, 3, 4, 8, dtype=torch.float64).contiguous(memory_format=layout)
+    plain = wrap_pad(x, pad)
+    grown = wrap_pad(x.requires_grad_(), pad)
+    assert torch.equal(plain, grown) and grown.is_contiguous(memory_format=layout)
+    assert torch.equal(plain[:, :, pad:-pad, :pad], x[..., -pad:])
+    assert torch.autograd.gradcheck(lambda x: wrap_pad(x, pad), x)

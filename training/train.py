@@ -37,7 +37,7 @@ import torch
 
 from da_ros.errors import DaRosError
 from training import head_training
-from training.batches import Batch, Batches, load, one_thread, Sources
+from training.batches import Batch, Batches, fastest_format, load, one_thread, Sources
 from training.data.shards import ShardSet
 from training.forward import (
     Forward,
@@ -71,6 +71,7 @@ MEMORY_MESSAGES = ('out of memory', "can't allocate memory", 'not enough memory'
 
 
 def parse_args(argv=None) -> argparse.Namespace:
+    """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
         prog='python -m training.train', description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -214,9 +215,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
         config = head_training.frozen_config(config, network)
     clipped = head_training.freeze_trunk(network) if frozen else [list(network.parameters())]
     size_hw = image_size(network, config.network, config.size_hw)
-    network.to(device)
-    if device.type == 'cuda':
-        network.to(memory_format=torch.channels_last)
+    network.to(device, memory_format=fastest_format(device))
     forward = Forward(network)
     ema = deepcopy(forward).eval().requires_grad_(False)
     teacher = load_teacher(args.teacher).to(device) if args.teacher else None
@@ -225,7 +224,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
                                config.network == 'pano_tiny', teacher is not None, device,
                                only=MASK_TERMS if frozen else ())
     optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.learning_rate,
-                                  betas=config.betas, fused=device.type == 'cuda')
+                                  betas=config.betas, fused=True)
     model, optimiser = accelerator.prepare(forward, optimiser)
     step, elapsed, skipped = 0, 0.0, Counter()
     if state := folder.resume():

@@ -41,8 +41,37 @@ class PanoTinyConfig:
 
 def wrap_pad(x: Tensor, pad: int) -> Tensor:
     """Pad columns with those across the seam and rows with zeros; (B, C, H, W)."""
+    if x.requires_grad and torch.is_grad_enabled():
+        return _WrapPad.apply(x, pad)
     x = torch.cat([x[..., -pad:], x, x[..., :pad]], dim=-1)
     return F.pad(x, (0, 0, pad, pad))
+
+
+class _WrapPad(torch.autograd.Function):
+    """The same with one copy each way: the gradient of a slice is a whole image of zeros."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, pad: int) -> Tensor:
+        ctx.pad = pad
+        batch, channels, height, width = x.shape
+        channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        out = torch.empty(
+            batch, channels, height + 2 * pad, width + 2 * pad, dtype=x.dtype, device=x.device,
+            memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        out[:, :, :pad], out[:, :, -pad:] = 0, 0
+        rows = out[:, :, pad:-pad]
+        rows[..., pad:-pad] = x
+        rows[..., :pad], rows[..., -pad:] = x[..., -pad:], x[..., :pad]
+        return out
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        pad = ctx.pad
+        rows = grad[:, :, pad:-pad]
+        out = rows[..., pad:-pad].clone()
+        out[..., :pad] += rows[..., -pad:]
+        out[..., -pad:] += rows[..., :pad]
+        return out, None
 
 
 class WrapConv(nn.Module):
@@ -79,7 +108,7 @@ class RowBias(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, width, rows, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.bias
+        return x + self.bias.to(x.dtype)       # autocast: else all that follows is fp32
 
 
 class SphereAttention(nn.Module):
@@ -195,6 +224,7 @@ class PanoTiny(nn.Module):
         return out[:, 0], out[:, 1:]
 
     def forward(self, image: Tensor, camera_height_m: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log range (B, H, W) and mask logits (B, K, H, W)."""
         log_range, logits, _ = self.predict(image, camera_height_m)
         return log_range, logits
 

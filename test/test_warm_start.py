@@ -1,0 +1,151 @@
+from dataclasses import replace
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+torch = pytest.importorskip('torch')
+
+from test_pano_tiny import make_network, noise_image, SMALL  # noqa: E402
+
+from da_ros.bundle import load_bundle  # noqa: E402
+from da_ros.errors import DaRosError  # noqa: E402
+from training.batches import Batches, Sources  # noqa: E402
+from training.checkpoint import build, load_checkpoint  # noqa: E402
+from training.data.shards import write_shard  # noqa: E402
+from training.export import export, Request  # noqa: E402
+from training.graph import PanoTinyGraph, run_onnx  # noqa: E402
+from training.networks.pano_tiny import PanoTiny, PanoTinyConfig  # noqa: E402
+from training.sample import Sample  # noqa: E402
+from training.self_check import drawn_room  # noqa: E402
+from training.train import main as train  # noqa: E402
+from training.train_config import TrainConfig  # noqa: E402
+from training.warm_start import grow, main, measure_norms, network_of_bundle  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+PANO_TINY = Path('da_ros/bundles/pano_tiny')
+TOY = replace(SMALL, size_hw=(128, 256))
+LARGER = {'size_hw': (64, 128), 'stem': 12, 'widths': (16, 24, 32, 28), 'blocks': (2, 1, 3, 2),
+          'attention_blocks': 3, 'decoder': (12, 16, 16, 24)}
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    monkeypatch.chdir(Path(__file__).resolve().parent.parent)
+
+
+@pytest.fixture
+def shards(tmp_path):
+    image = np.ascontiguousarray(drawn_room((64, 128))[..., ::-1])
+    range_m = (1 + image.mean(-1) / 40).astype(np.float32)
+    sample = Sample(image, range_m, np.ones(range_m.shape, bool), 'drawn', 1.2)
+    (tmp_path / 'shards').mkdir()
+    write_shard(tmp_path / 'shards' / '00000.tar', [sample] * 8, {})
+    return str(tmp_path / 'shards')
+
+
+@pytest.fixture
+def small_bundle(tmp_path):
+    from training.checkpoint import Checkpoint
+    network = make_network(TOY)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 2)
+    config = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(TOY).items()}
+    export(Request(Checkpoint('pano_tiny', config, network.state_dict(), {}), tmp_path / 'small'))
+    return tmp_path / 'small'
+
+
+def says(network, image, height_m=1.2):
+    with torch.inference_mode():
+        range_m, probability = PanoTinyGraph(network).eval()(
+            torch.from_numpy(image), torch.tensor([height_m]))
+    return range_m.numpy(), probability.numpy()
+
+
+def test_the_network_of_the_shipped_bundle_says_what_the_bundle_says(shards):
+    bundle = load_bundle(PANO_TINY)
+    image = drawn_room(bundle.size_hw)
+    wanted = run_onnx(bundle.main_graph, {'image': image, 'camera_height_m': np.float32([1.2])})
+    network = network_of_bundle(bundle)
+    measure_norms(network, Batches(Sources([shards]), TrainConfig('pano_tiny', batch=1),
+                                   bundle.size_hw, 10 ** 9))
+    range_m, probability = says(network, image)
+    np.testing.assert_allclose(range_m, wanted['range_m'], rtol=1e-4)
+    np.testing.assert_allclose(probability, wanted['range_mask_probability'], atol=1e-4)
+
+
+def test_measured_batch_norms_normalise(small_bundle, shards):
+    network = network_of_bundle(load_bundle(small_bundle))
+    measure_norms(network, Batches(Sources([shards]), TrainConfig('pano_tiny', batch=4),
+                                   TOY.size_hw, 10 ** 9))
+    norm = network.stages[1][2].first.norm
+    torch.testing.assert_close(norm.weight, (norm.running_var + norm.eps).sqrt())
+    assert norm.running_var.min() > 0 and norm.running_mean.abs().max() > 0
+
+
+def test_a_grown_network_says_the_same_and_its_new_parts_learn():
+    small, image = make_network(), noise_image()
+    large = PanoTiny(PanoTinyConfig(**LARGER))
+    grow(small, large)
+    height = torch.tensor([1.2])
+    with torch.no_grad():
+        wanted, got = small(image, height), large.eval()(image, height)
+    for a, b in zip(got, wanted):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    log_range, logits = large.train()(torch.cat([image, image.flip(2)]), height.repeat(2))
+    (log_range.square().mean() + logits.square().mean()).backward()
+    for name in ('stages.0.3.second.norm.weight', 'attention.2.out.weight',
+                 'stages.1.0.conv.weight', 'out.weight'):
+        gradient = large.get_parameter(name).grad
+        fresh = gradient[:, -1:] if gradient.ndim == 4 else gradient     # what reads the new
+        assert fresh.abs().max() > 0, name
+
+
+def test_a_grown_network_keeps_to_the_rows_and_azimuths_of_another_image():
+    small = make_network()
+    large = PanoTiny(PanoTinyConfig(**LARGER | {'size_hw': (128, 256)}))
+    grow(small, large)
+    middle = large.prior.detach().reshape(-1, 2).mean(1)
+    torch.testing.assert_close(middle, small.prior.detach(), atol=0.2, rtol=0)
+    old = small.attention[0].bias.detach().reshape(7, 2, 2, 4)
+    new = large.attention[0].bias.detach().reshape(7, 4, 4, 8)
+    torch.testing.assert_close(new[:, ::3, ::3, ::2], old)               # outermost rows
+    torch.testing.assert_close(new[:, 0, 0, 7], (old[:, 0, 0, 3] + old[:, 0, 0, 0]) / 2)
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'stem': 6}, 'a network can only grow'),
+    ({'widths': (16, 24, 32, 56)}, r'keep their 4 channels, got 7 heads of 8; set heads to 14'),
+])
+def test_what_does_not_fit_is_refused(change, message):
+    with pytest.raises(DaRosError, match=message):
+        grow(make_network(), PanoTiny(PanoTinyConfig(**LARGER | change)))
+
+
+def test_a_bundle_is_grown_and_trained_on(small_bundle, shards, tmp_path, capsys):
+    config = tmp_path / 'large.yaml'
+    model = {name: list(value) if isinstance(value, tuple) else value for name, value in
+             (LARGER | {'size_hw': TOY.size_hw}).items()}
+    config.write_text(yaml.safe_dump({'network': 'pano_tiny', 'batch': 2, 'model': model}))
+    start = tmp_path / 'start.safetensors'
+    assert main(['--bundle', str(small_bundle), '--data', shards, '--config', str(config),
+                 '--out', str(start)]) == 0
+    checkpoint = load_checkpoint(start)
+    assert checkpoint.provenance['warm_start'] == 'small'
+    image = drawn_room(TOY.size_hw)
+    wanted = run_onnx(small_bundle / 'model.onnx',
+                      {'image': image, 'camera_height_m': np.float32([1.2])})
+    np.testing.assert_allclose(says(build(checkpoint), image)[0], wanted['range_m'], rtol=1e-3)
+    assert train(['--config', str(config), '--init', str(start), '--data', shards,
+                  '--out', str(tmp_path / 'run'), '--steps', '2']) == 0
+
+
+def test_other_bundles_are_refused_in_one_line(model, shards, tmp_path, capsys):
+    assert main(['--bundle', model, '--data', shards, '--out', str(tmp_path / 'x')]) == 1
+    error = capsys.readouterr().err
+    assert 'only fp32 bundles of pano_tiny can be gone on from' in error
+    assert error.count(os.linesep) == 1 and not (tmp_path / 'x').exists()

@@ -1,0 +1,262 @@
+"""
+Go on from a bundle: its weights become a checkpoint, of the same network or of a larger one.
+
+Examples::
+
+    python -m training.warm_start --bundle da_ros/bundles/pano_tiny --data shards/train \\
+        --out runs/start.safetensors
+    python -m training.warm_start --bundle da_ros/bundles/pano_tiny --data shards/train \\
+        --config training/configs/pano_small.yaml --out runs/start_small.safetensors
+
+`python -m training.train --init FILE` then trains it, for instance on your own robot's panoramas.
+Fp32 bundles of pano networks only.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn, Tensor
+from torch.nn import functional as F
+
+from da_ros.bundle import Bundle, load_bundle
+from da_ros.errors import DaRosError
+from training.batches import Batches, Sources
+from training.checkpoint import save_checkpoint
+from training.networks import build_network
+from training.networks.pano_tiny import PanoTiny, Residual, RowBias, SphereAttention, WrapConv
+from training.train_config import read_config, TrainConfig
+
+PREFIX = 'network.'
+STATISTICS_BATCHES = 16
+
+
+class WarmStartError(DaRosError):
+    """A bundle whose weights cannot be taken over."""
+
+
+def network_of_bundle(bundle: Bundle) -> PanoTiny:
+    """
+    Return the network of an fp32 bundle; its batch norms are identities.
+
+    :raises WarmStartError: if it is another network, or a weight is not to be found in its graph
+    """
+    provenance = bundle.provenance
+    if provenance.get('network') != 'pano_tiny' or bundle.precision != 'fp32':
+        raise WarmStartError(
+            f'bundle {bundle.name!r} holds {provenance.get("network", "an unnamed network")} in '
+            f'{bundle.precision}; only fp32 bundles of pano_tiny can be gone on from')
+    network = build_network('pano_tiny', provenance['config']).eval()
+    stored = graph_weights(bundle.main_graph)
+    for number, (block, table) in enumerate(zip(network.attention, stored.pop('folded'))):
+        bias = np.zeros(tuple(block.bias.shape), np.float32)
+        bias[:, block.index.numpy()] = table.reshape(len(bias), -1)
+        stored[f'attention.{number}.bias'] = bias
+    state = network.state_dict()
+    for name, norm in network.named_modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            state[f'{name}.running_var'].fill_(1 - norm.eps)
+            state[f'{name}.bias'].copy_(take(
+                stored, f'{name.removesuffix(".norm")}.conv.weight_bias', state[f'{name}.bias']))
+    for name in dict(network.named_parameters()):
+        if '.norm.' not in name:
+            state[name].copy_(take(stored, name, state[name]))
+    return network
+
+
+def take(stored: dict[str, Any], name: str, like: Tensor) -> Tensor:
+    """:raises WarmStartError: if the weight is absent or of another size."""
+    if name not in stored or stored[name].size != like.numel():
+        found = 'is not in the graph' if name not in stored else f'has shape {stored[name].shape}'
+        raise WarmStartError(f'weight {name} {found}; export the bundle again')
+    return torch.from_numpy(stored[name].copy()).reshape(like.shape)
+
+
+def graph_weights(path: Path) -> dict[str, Any]:
+    """
+    Return the tensors of an exported graph by their names in the network.
+
+    The exporter renames the matrices that it transposes; they stand before the bias that keeps
+    its name, and the tables of attention before their index. Of small images it writes these
+    tables as looked up, one value per pair of tokens: `folded` lists them.
+    """
+    import onnx
+    graph = onnx.load(path).graph
+    stored = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+    made_by = {output: node for node in graph.node for output in node.output}
+    named = {name.removeprefix(PREFIX): array for name, array in stored.items()
+             if name.startswith(PREFIX)}
+    added = [stored[name] for node in graph.node if node.op_type == 'Add'
+             for name in node.input if name in stored]
+    named['folded'] = [a[0] for a in added if a.ndim == 4 and a.shape[2] == a.shape[3] > 1]
+    for node in graph.node:
+        before = [made_by.get(name) for name in node.input]
+        for bias in (name for name in node.input if name.endswith('.bias')):
+            for maker in before:
+                if node.op_type == 'Add' and maker is not None and maker.op_type == 'MatMul':
+                    weight = bias.removeprefix(PREFIX).removesuffix('bias') + 'weight'
+                    named[weight] = stored[maker.input[1]].T
+        index = before[-1].input[0] if before and before[-1] is not None else ''
+        if node.op_type == 'GatherND' and index.endswith('.index'):
+            named[index.removeprefix(PREFIX).removesuffix('index') + 'bias'] = \
+                stored[node.input[0]].T
+    if 'prior' not in named:       # the exporter gives it two more axes and no name
+        rows = [a for a in stored.values() if a.ndim == 3 and a.shape[::2] == (1, 1)]
+        named.update({'prior': rows[0]} if len(rows) == 1 else {})
+    return named
+
+
+@torch.no_grad()
+def measure_norms(network: PanoTiny, batches: Batches) -> None:
+    """
+    Give every identity batch norm the statistics of its input, and the scale that undoes them.
+
+    The network says what it said before, and now trains like any other.
+    """
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    hooks = [module.conv.register_forward_hook(
+        lambda _, __, out, name=name: found.setdefault(name, []).append(
+            (out.mean((0, 2, 3)), out.square().mean((0, 2, 3)))))
+        for name, module in network.named_modules() if isinstance(module, WrapConv)]
+    for batch in islice((batches[i] for i in range(STATISTICS_BATCHES)), STATISTICS_BATCHES):
+        if isinstance(batch, str):
+            raise WarmStartError(batch)
+        batch = batch.on(torch.device('cpu'))
+        network(batch.image, batch.told_height_m)
+    for hook in hooks:
+        hook.remove()
+    for name, values in found.items():
+        norm = network.get_submodule(name).norm
+        mean, square = (torch.stack(part).mean(0) for part in zip(*values))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_((square - mean ** 2).clamp(min=1e-6))
+        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+        norm.bias.add_(mean)
+
+
+@torch.no_grad()
+def grow(small: PanoTiny, large: PanoTiny) -> None:
+    """
+    Put a network into a larger one of its family: wider, deeper, at another image size.
+
+    What the small one computes stays apart: its channels come first and do not read the new ones;
+    new blocks begin as identities. New channels begin at random, and what reads them at zero. So
+    the large network says the same at first, as far as layer norms (whose mean is over all
+    channels) and another image size allow.
+
+    :raises WarmStartError: if the large network is smaller somewhere, or its attention heads are
+        of another width
+    """
+    (width, heads), (new_width, new_heads) = (
+        (network.config.widths[-1], network.config.heads) for network in (small, large))
+    if new_width * heads != width * new_heads:
+        raise WarmStartError(f'attention heads must keep their {width // heads} channels, got '
+                             f'{new_heads} heads of {new_width / new_heads:g}; set heads to '
+                             f'{new_width * heads / width:g}')
+    begin_as_identities(small, large)
+    old, new = small.state_dict(), large.state_dict()
+    for name, value in old.items():
+        if name.endswith(('.index', 'num_batches_tracked')):
+            continue
+        module = large.get_submodule(name.rpartition('.')[0])
+        if isinstance(module, SphereAttention):
+            value = resized_bias(value, small, large)
+        elif name == 'prior' or isinstance(module, RowBias):
+            value = resized_rows(value, new[name])
+        parts = 3 if name.endswith(('qkv.weight', 'qkv.bias')) else 1      # query, key, value
+        for target, source in zip(new[name].chunk(parts), value.chunk(parts)):
+            place_into(target, source, name)
+
+
+def place_into(target: Tensor, source: Tensor, name: str) -> None:
+    """:raises WarmStartError: if the target is smaller."""
+    if any(t < s for t, s in zip(target.shape, source.shape)):
+        raise WarmStartError(f'{name} of shape {tuple(source.shape)} does not fit into '
+                             f'{tuple(target.shape)}; a network can only grow')
+    if source.ndim > 1:
+        target[:source.shape[0], source.shape[1]:] = 0
+    target[tuple(slice(side) for side in source.shape)] = source
+
+
+def begin_as_identities(small: PanoTiny, large: PanoTiny) -> None:
+    """Silence the residual and attention blocks that the small network does not have."""
+    known = dict(small.named_modules())
+    for name, module in large.named_modules():
+        if name in known:
+            continue
+        if isinstance(module, Residual):
+            module.second.norm.weight.zero_()
+        if isinstance(module, SphereAttention):
+            for layer in (module.out, module.mlp[-1]):
+                layer.weight.zero_()
+                layer.bias.zero_()
+
+
+def resized_rows(value: Tensor, like: Tensor) -> Tensor:
+    """Return per-row values (1, C, H, 1) or (H,) at the rows of another image."""
+    if value.ndim == 1:
+        return F.interpolate(value[None, None], size=len(like), mode='linear')[0, 0]
+    return F.interpolate(value[..., 0], size=like.shape[2], mode='linear')[..., None]
+
+
+def resized_bias(value: Tensor, small: PanoTiny, large: PanoTiny) -> Tensor:
+    """Return the attention bias of (row, row, azimuth step) on the grid of another image."""
+    rows, cols = (side // 32 for side in small.config.size_hw)
+    new_rows, new_cols = (side // 32 for side in large.config.size_hw)
+    table = value.reshape(len(value), rows, rows, cols)
+    step = torch.arange(new_cols) * (cols / new_cols)
+    low = step.floor().long()
+    table = torch.lerp(table[..., low], table[..., (low + 1) % cols], step - low)
+    table = F.interpolate(table.permute(0, 3, 1, 2), size=(new_rows, new_rows), mode='bilinear')
+    return table.permute(0, 2, 3, 1).reshape(len(value), -1)
+
+
+def start(args: argparse.Namespace) -> Path:
+    """:raises DaRosError: on anything that the user can mend."""
+    bundle = load_bundle(args.bundle)
+    network = network_of_bundle(bundle)
+    batches = Batches(Sources(args.data), TrainConfig('pano_tiny', batch=8),
+                      network.config.size_hw, refresh_every=10 ** 9)
+    measure_norms(network, batches)
+    if args.config:
+        large = build_network('pano_tiny', read_config(args.config).model)
+        grow(network, large)
+        network = large
+    provenance = {'warm_start': bundle.name,
+                  'warm_start_sha256': bundle.files[bundle.main_graph.name]}
+    return save_checkpoint(args.out, 'pano_tiny', asdict(network.config), network.state_dict(),
+                           provenance)
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Return the arguments of the command; exits with usage where they are wrong."""
+    parser = argparse.ArgumentParser(
+        prog='python -m training.warm_start', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--bundle', type=Path, required=True, help='fp32, of a pano network')
+    parser.add_argument('--data', nargs='+', required=True, metavar='SOURCE',
+                        help='shards; batch norms take their statistics from some images')
+    parser.add_argument('--config', type=Path, help='of a larger network; default: the same one')
+    parser.add_argument('--out', type=Path, required=True, help='.safetensors')
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    """Run the command; a known error is one line and exit code 1."""
+    try:
+        print(start(parse_args(argv)))
+    except DaRosError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -22,6 +22,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 DEADLINE_S = 30.0
+ANSWER_S = 3.0           # after which a request is sent again
 
 
 def environment() -> dict[str, str]:
@@ -77,6 +78,7 @@ class Peer:
         self.received: dict[str, list] = {}
         self._publishers: dict[str, object] = {}
         self._subscriptions: dict[str, object] = {}
+        self._clients: dict[str, object] = {}
 
     def close(self) -> None:
         self.executor.shutdown()
@@ -138,12 +140,28 @@ class Peer:
         return statuses
 
     def call(self, kind, name: str, request):
-        client = self.node.create_client(kind, name)
-        self.until(client.service_is_ready, f'service {name}')
-        future = client.call_async(request)
-        self.until(future.done, f'answer of {name}')
-        self.node.destroy_client(client)
-        return future.result()
+        """
+        Return the answer of a service; the request must be one that may be sent again.
+
+        A service that does not know its client yet cannot answer: it says `client will not receive
+        response` in its log, and DDS gives a client no means to see that.
+        """
+        client = self._client(kind, name)
+        futures = []
+        began = time.monotonic()
+
+        def answered() -> bool:
+            if time.monotonic() >= began + len(futures) * ANSWER_S:
+                futures.append(client.call_async(request))
+            return any(future.done() for future in futures)
+        self.until(answered, f'answer of {name}')
+        return next(future for future in futures if future.done()).result()
+
+    def _client(self, kind, name: str):
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        self.until(self._clients[name].service_is_ready, f'service {name}')
+        return self._clients[name]
 
     def set_parameters(self, **values):
         """Set parameters as one set; return the result with its reason."""
@@ -164,9 +182,17 @@ class Peer:
         return parameter_value_to_python(value)
 
     def change_state(self, transition: int) -> bool:
+        """Return whether a transition succeeded; it is asked for once."""
+        known = 'pano_depth/change_state' in self._clients
+        client = self._client(ChangeState, 'pano_depth/change_state')
+        if not known:
+            self.state()         # the processes know each other ...
+            self.spin(0.5)       # ... and then soon this client as well
         request = ChangeState.Request()
         request.transition.id = transition
-        return self.call(ChangeState, 'pano_depth/change_state', request).success
+        future = client.call_async(request)
+        self.until(future.done, f'answer to transition {transition}')
+        return future.result().success
 
     def state(self) -> str:
         return self.call(GetState, 'pano_depth/get_state', GetState.Request()

@@ -91,7 +91,9 @@ def test_a_signal_during_a_build_ends_all_and_leaves_nothing(start, model, gpu_m
 
 def test_without_autostart_it_is_configured_again_and_shutdown_ends_a_build(
         start, peer, model, tmp_path, gpu_machine, monkeypatch):
-    monkeypatch.setenv('STAND_IN_STEP_S', '0.1')
+    pace = tmp_path / 'pace'
+    pace.write_text('0.1')
+    monkeypatch.setenv('STAND_IN_STEP_S', str(pace))
     node = start(model=model, backend='tensorrt', autostart=False)
     assert not peer.change_state(CONFIGURE)
     node.wait_for_log('tensorrt fp32: engine built in', PATIENCE_S)
@@ -100,7 +102,9 @@ def test_without_autostart_it_is_configured_again_and_shutdown_ends_a_build(
 
     other = write_stand_in_bundle(tmp_path / 'other', masks=(10.0,))
     assert peer.set_parameters(model=str(other.folder)).successful
-    assert not peer.change_state(CONFIGURE) and builders(node)
+    pace.write_text('300')
+    assert not peer.change_state(CONFIGURE)
+    wait_until(lambda: builders(node), 'a builder', PATIENCE_S)
     assert peer.change_state(SHUTDOWN_UNCONFIGURED)
     assert not builders(node) and peer.state() == 'finalized'
 

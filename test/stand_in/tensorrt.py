@@ -8,12 +8,14 @@ a mark. The environment variable STAND_IN_LIES names its faults, separated by sp
 no_builder, no_parse, no_build, no_runtime, no_load, no_memory, no_context, no_run: the library
 refuses; crash: dies while building; shapes: range_m decides on shapes; scale, varying, nan, shape:
 wrong numbers; empty_graph: the second run is lost. STAND_IN_STEP_S is how long each of the four
-steps of a build takes, STAND_IN_BUILDS a file that gets a line for each build.
+steps of a build takes, or a file that says so; STAND_IN_BUILDS a file that gets a line for each
+build.
 """
 
 import ctypes
 import enum
 import os
+from pathlib import Path
 import time
 
 import numpy as np
@@ -28,6 +30,11 @@ HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 def lies(name):
     return name in os.environ.get('STAND_IN_LIES', '').split()
+
+
+def step_s():
+    said = os.environ.get('STAND_IN_STEP_S', '0')
+    return float(Path(said).read_text() if os.path.isfile(said) else said)
 
 
 class NetworkDefinitionCreationFlag(enum.IntEnum):
@@ -164,7 +171,7 @@ class Builder:
         monitor = config.progress_monitor
         monitor.phase_start('Building', None, 4)
         for step in range(4):
-            time.sleep(float(os.environ.get('STAND_IN_STEP_S', 0)))
+            time.sleep(step_s())
             monitor.step_complete('Building', step)
         monitor.phase_finish('Building')
         return IHostMemory(MARK + network._graph)

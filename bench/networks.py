@@ -161,7 +161,7 @@ def torch_step(model: str, image: np.ndarray, threads: int) -> Callable:
     """Return a run of the same graphs in torch."""
     import torch
 
-    from training.export import run_chain
+    from training.parity import run_chain
     from training.graph import run_torch
     if threads:
         torch.set_num_threads(threads)

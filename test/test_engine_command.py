@@ -143,7 +143,8 @@ def test_what_is_not_built_or_not_installed_is_told_with_the_remedy(
     options = '--bundle', two_precisions.folder, '--precision', 'fp32'
     monkeypatch.setattr(command, 'find_spec', lambda name: None)
     code, _, errors = engine(capsys, 'build', *options)
-    assert code == 1 and 'no TensorRT is installed; for tensorrt_rtx run `pip install' in errors
+    assert code == 1 and 'no TensorRT is installed: for tensorrt run `pip install' in errors
+    assert '; for tensorrt_rtx run `pip install tensorrt_rtx_cu13_libs' in errors
     pytest.importorskip('tensorrt_rtx_bindings', reason='the extra tensorrt-rtx is not installed')
     code, out, _ = engine(capsys, 'check', *options, '--backend', 'tensorrt_rtx')
     assert code == 1 and 'model.onnx is not built; run `da_ros_engine build`' in out

@@ -6,6 +6,7 @@ Examples::
     python -m training.export --checkpoint runs/tiny/checkpoint.safetensors --out bundles/mine
     python -m training.export --checkpoint model.pth --network dap --out bundles/dap_vitl
     python -m training.export --checkpoint model.safetensors --network da2 --out bundles/da2
+    python -m training.export --checkpoint runs/small --weights int8 --out bundles/small
     python -m training.export --bundle bundles/dap_vitl --also fp16
     python -m training.export --bundle bundles/mine --precision fp16 --out bundles/mine_fp16
     python -m training.export --bundle bundles/dap_vitl --add-head head_20.safetensors
@@ -29,9 +30,6 @@ import re
 import shutil
 import sys
 
-import numpy as np
-from numpy.typing import NDArray
-
 from da_ros.bundle import (
     Bundle,
     Graphs,
@@ -43,30 +41,16 @@ from da_ros.bundle import (
 )
 from da_ros.errors import DaRosError
 from training.checkpoint import build, Checkpoint, load_checkpoint
-from training.graph import (
-    ExportError,
-    GraphSet,
-    make_graphs,
-    MASK_OUTPUT,
-    Options,
-    run_onnx,
-    run_torch,
-    write_graph,
-)
+from training.graph import ExportError, GraphSet, make_graphs, Options, write_graph
 from training.heads import add_head, copy_bundle, remove_head, trunk_sha256
+from training.parity import check_parity, feeds, parity_text, store_weights
 from training.progress import Progress
 from training.released import read_released, RELEASES
 from training.requantise import requantise
 from training.self_check import CAMERA_HEIGHTS_M, read_panoramas, write_self_check
 from training.variants import add_variants, convert
 
-Arrays = dict[str, NDArray[np.float32]]
-
-PARITY_RELATIVE = 5e-4           # of a range of 1 m or more, torch against onnxruntime
-PARITY_FROM_M = 1.0              # nearer ranges may depart as much as one of 1 m: .5 mm
-PARITY_PROBABILITY = 1e-3
 CALIBRATION_IMAGES = 16
-SELF_CHECK_IMAGES = 2
 LICENCES = {
     'dap': 'code MIT; encoder weights under the DINOv3 License',
     'da2': 'Apache-2.0',
@@ -81,6 +65,7 @@ class Request:
     out: Path
     options: Options = field(default_factory=Options)
     precision: str = 'fp32'              # fp32 | fp16 | int8
+    weights: str = 'float'               # float | int8: how an fp32 graph stores them
     panoramas: Path | None = None        # for self-check and calibration; None = a drawn room
     name: str = ''                       # empty = that of the folder
     licence: str = ''
@@ -105,7 +90,11 @@ def export(request: Request) -> Bundle:
         progress('self-check against torch')
         images = read_panoramas(request.panoramas, graphs.size_hw, graphs.resize,
                                 CALIBRATION_IMAGES)
-        parity, checks = check_parity(graphs, folder, images)
+        cases, parity = check_parity(graphs, folder, images)
+        if request.weights == 'int8':
+            progress('store weights in 8 bits')
+            cases, parity['range_m_int8_weights_p99'] = store_weights(graphs, folder, cases)
+        checks = tuple(write_self_check(folder, index, *case) for index, case in enumerate(cases))
         progress(f'convert to {request.precision}')
         convert(Graphs(folder / graphs.main.file,
                        {t: folder / graph.file for t, graph in graphs.masks.items()}),
@@ -118,72 +107,6 @@ def export(request: Request) -> Bundle:
             add_variants(folder, request.also, images)
     print(f'{request.out}: {parity_text(parity)}')
     return load_bundle(request.out)
-
-
-def check_parity(graphs: GraphSet, folder: Path, images: list[NDArray[np.uint8]]
-                 ) -> tuple[dict[str, float], tuple[SelfCheck, ...]]:
-    """
-    Compare torch and onnxruntime on the self-check panoramas and store the latter's outputs.
-
-    :return: largest departures by output; the self-checks
-    :raises ExportError: if they differ by more than rounding
-    """
-    parity: dict[str, float] = {}
-    checks = []
-    heights = CAMERA_HEIGHTS_M if graphs.uses_camera_height else (0.0,)
-    count = max(len(heights), min(SELF_CHECK_IMAGES, len(images)))
-    for index in range(count):
-        image, height_m = images[index % len(images)], heights[index % len(heights)]
-        inputs = feeds(graphs, image, height_m)
-        wanted = run_chain(graphs, inputs, run_torch)
-        got = run_chain(graphs, inputs, lambda graph, feed: run_onnx(folder / graph.file, feed))
-        for name, departure in departures(got, wanted).items():
-            parity[name] = max(parity.get(name, 0.0), departure)
-        checks.append(write_self_check(folder, index, image, height_m, got))
-    limits = {'range_m': PARITY_RELATIVE, MASK_OUTPUT: PARITY_PROBABILITY}
-    for name, departure in parity.items():
-        if not departure <= limits[name]:
-            raise ExportError(f'{name} of onnxruntime departs from torch by {departure:.1e}, '
-                              f'allowed {limits[name]:g}; nothing was written')
-    return parity, tuple(checks)
-
-
-def feeds(graphs: GraphSet, image: NDArray[np.uint8], camera_height_m: float) -> Arrays:
-    """Return the inputs of the main graph."""
-    inputs: Arrays = {'image': image}
-    if graphs.uses_camera_height:
-        inputs['camera_height_m'] = np.array([camera_height_m], np.float32)
-    return inputs
-
-
-def run_chain(graphs: GraphSet, inputs: Arrays, run) -> Arrays:
-    """
-    Run the main graph and every range-mask head on its features.
-
-    :param run: function of a Graph and its inputs that returns outputs by name
-    :return: `range_m` and, where the network has masks, `range_mask_probability` (K, H, W)
-    """
-    outputs = run(graphs.main, inputs)
-    masks = [run(graph, outputs)[MASK_OUTPUT]
-             for _, graph in sorted(graphs.masks.items())]
-    if masks:
-        outputs[MASK_OUTPUT] = np.concatenate(masks)
-    return {name: array for name, array in outputs.items() if not name.startswith('features_')}
-
-
-def departures(got: Arrays, wanted: Arrays) -> dict[str, float]:
-    """Return the largest error of the range, relative to 1 m or more, and of a probability."""
-    allowed_for = np.maximum(wanted['range_m'], PARITY_FROM_M)
-    found = {'range_m': float((np.abs(got['range_m'] - wanted['range_m']) / allowed_for).max())}
-    if MASK_OUTPUT in wanted:
-        found[MASK_OUTPUT] = float(np.abs(got[MASK_OUTPUT] - wanted[MASK_OUTPUT]).max())
-    return found
-
-
-def parity_text(parity: dict[str, float]) -> str:
-    """Return one line for the user."""
-    return 'onnxruntime against torch: ' + ', '.join(
-        f'{name} {departure:.1e}' for name, departure in parity.items())
 
 
 def describe(request: Request, graphs: GraphSet, folder: Path, checks: tuple[SelfCheck, ...],
@@ -311,6 +234,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--size', type=size_argument, metavar='HEIGHTxWIDTH',
                         help='network size [px]; default 512x1024 (dap), 546x1092 (da2)')
     parser.add_argument('--precision', choices=['fp32', 'fp16', 'int8'], default='fp32')
+    parser.add_argument('--weights', choices=['float', 'int8'], default='float',
+                        help='int8: store the weights of an fp32 graph in 8 bits, a quarter of '
+                        'the file; the arithmetic stays (default float)')
     parser.add_argument('--also', nargs='+', choices=['fp16', 'int8'], default=[],
                         help='further precisions beside fp32, for TensorRT; also with --bundle')
     parser.add_argument('--preprocessing', choices=['eval', 'infer'], default='eval',
@@ -376,8 +302,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         read_checkpoint(arguments.checkpoint, arguments.network), arguments.out,
         Options(arguments.size, arguments.preprocessing, arguments.sphere,
                 arguments.wrap_padding),
-        arguments.precision, arguments.panoramas, arguments.name, arguments.licence,
-        arguments.overwrite, accuracy, tuple(arguments.also)))
+        arguments.precision, arguments.weights, arguments.panoramas, arguments.name,
+        arguments.licence, arguments.overwrite, accuracy, tuple(arguments.also)))
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn, Tensor
 
+from da_ros.backends.onnxruntime import FLOAT_ARITHMETIC
 from da_ros.errors import DaRosError
 from training.networks.dap import Dap, METRES_PER_UNIT, scrambles_geometry
 from training.networks.dinov2 import PATCH_PX as PATCH_PX_DA2
@@ -305,10 +306,11 @@ def run_torch(graph: Graph, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
 
 
 def run_onnx(path: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the outputs of an ONNX file by name, in onnxruntime on the CPU."""
+    """Return the outputs of an ONNX file by name, in onnxruntime on the CPU; not for int8."""
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry(*FLOAT_ARITHMETIC)
     session = onnxruntime.InferenceSession(str(path), options, ['CPUExecutionProvider'])
     names = [output.name for output in session.get_outputs()]
     wanted = {value.name for value in session.get_inputs()}

@@ -1,23 +1,33 @@
-"""Half precision and 8-bit integers: from one exported fp32 graph to a smaller, faster one."""
+"""
+Half precision and 8-bit integers: from one exported fp32 graph to a smaller or faster one.
+
+`to_fp16` and `to_int8` change the arithmetic; `store_int8` only how weights are stored.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 import logging
 from pathlib import Path
 
 import numpy as np
 
+from training.graph import ExportError
+
 Feeds = dict[str, np.ndarray]
 
 # Kept in fp32 in an fp16 graph: sums and exponentials lose too much, and metres at 100 m would
 # come in steps of 6 cm.
-FP32_ISLANDS = frozenset({'Cast', 'Clip', 'Constant', 'Erf', 'Exp', 'LayerNormalization', 'Log',
-                          'Pow', 'ReduceMean', 'Resize', 'Sigmoid', 'Softmax', 'Sqrt'})
+FP32_ISLANDS = frozenset({
+    'Cast', 'Clip', 'Constant', 'DequantizeLinear', 'Erf', 'Exp', 'LayerNormalization', 'Log',
+    'Pow', 'ReduceMean', 'Resize', 'Sigmoid', 'Softmax', 'Sqrt'})
 QUANTISED_NODES = ('Conv', 'MatMul')
 # Layers with no more channels than this on one side stay float in an int8 graph: they carry the
 # pixels in and the range out, and most of the error with few of the operations.
 NARROW = 32
+OUTPUT_AXES = {'Conv': 0, 'Gemm': 0, 'MatMul': 1}     # of a weight; torch transposes it in Gemm
+STORED_FROM = 4096      # weights of fewer values stay float: they hold little of the file
 
 
 def to_fp16(path: Path) -> None:
@@ -93,6 +103,7 @@ def to_int8(path: Path, calibration: list[Feeds]) -> None:
     run. `float_layers` stay as they are.
 
     :param calibration: inputs of the graph on typical panoramas
+    :raises ExportError: if the weights are stored in 8 bits already
     """
     import onnx
     from onnxruntime.quantization import (
@@ -110,6 +121,9 @@ def to_int8(path: Path, calibration: list[Feeds]) -> None:
             return next(self._feeds, None)
 
     model = onnx.load(path)
+    if any(node.op_type == 'DequantizeLinear' for node in model.graph.node):
+        raise ExportError(f'{path.name} stores its weights in 8 bits, whose arithmetic needs '
+                          'others; export the checkpoint with --precision int8')
     logging.disable(logging.WARNING)      # it advises a preparation that the exporter has done
     try:
         quantize_static(
@@ -132,3 +146,39 @@ def float_layers(model) -> list[str]:
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     return [node.name for node in model.graph.node if node.op_type in QUANTISED_NODES
             and (node.input[1] not in shapes or min(shapes[node.input[1]][:2]) <= NARROW)]
+
+
+def store_int8(path: Path) -> None:
+    """
+    Store the weights of an fp32 graph in 8 bits: a quarter of the file, the same arithmetic.
+
+    Symmetric, one scale per output channel; a DequantizeLinear node makes the float weight of it,
+    once at loading or in every run, as the runtime likes. Activations stay float, so nothing is
+    calibrated and every runtime computes the same.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+    model = onnx.load(path)
+    graph = model.graph
+    users = [(name, index, node) for node in graph.node for index, name in enumerate(node.input)]
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    shared = {name for name, count in Counter(name for name, *_ in users).items() if count > 1}
+    for name, index, node in users:
+        axis = OUTPUT_AXES.get(node.op_type) if index == 1 else None
+        if axis is None or name in shared or name not in tensors:
+            continue
+        weight = numpy_helper.to_array(tensors[name])
+        if weight.dtype != np.float32 or weight.size < STORED_FROM:
+            continue
+        weight = np.moveaxis(weight, axis, 0)
+        scale = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1), 1e-12) / 127
+        rounded = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
+        parts = {f'{name}_int8': np.ascontiguousarray(np.moveaxis(rounded, 0, axis)),
+                 f'{name}_scale': scale.astype(np.float32),
+                 f'{name}_zero': np.zeros(len(scale), np.int8)}
+        graph.initializer.remove(tensors[name])
+        graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in parts.items())
+        graph.node.insert(0, helper.make_node('DequantizeLinear', list(parts), [name],
+                                              name=f'store_{name}', axis=axis))
+    onnx.checker.check_model(model)
+    onnx.save(model, path)

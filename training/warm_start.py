@@ -90,6 +90,11 @@ def graph_weights(path: Path) -> dict[str, Any]:
     import onnx
     graph = onnx.load(path).graph
     stored = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+    for node in graph.node:
+        if node.op_type == 'DequantizeLinear':      # weights stored in 8 bits
+            rounded, scale = (stored[name] for name in node.input[:2])
+            around = [-1 if i == node.attribute[0].i else 1 for i in range(rounded.ndim)]
+            stored[node.output[0]] = rounded * scale.reshape(around)
     made_by = {output: node for node in graph.node for output in node.output}
     named = {name.removeprefix(PREFIX): array for name, array in stored.items()
              if name.startswith(PREFIX)}

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from da_ros.backends.base import Arrays, Backend, BackendAbsent, BackendError
 
+# Weights stored in 8 bits become float once, at loading. Otherwise they do so in every run, and
+# matrix products round their activations to 8 bits as well (1.8e-3 in the range of pano_tiny).
+FLOAT_ARITHMETIC = ('session.disable_quant_qdq', '1')
+
 
 class OnnxRuntimeBackend(Backend):
     """fp32 graphs as they are, int8 graphs as quantised."""
@@ -26,6 +30,8 @@ class OnnxRuntimeBackend(Backend):
         options.log_severity_level = 3
         # Spinning threads take 20 % more CPU from the rest of the robot for no speed.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+        if self.variant != 'int8':
+            options.add_session_config_entry(*FLOAT_ARITHMETIC)
         self._run_options = onnxruntime.RunOptions()
         providers = self._providers(onnxruntime)
         try:

@@ -32,7 +32,9 @@ class OpenVinoBackend(Backend):
                 raise BackendError('openvino: this CPU has no bf16 arithmetic')
         settings: dict[str, Any] = {
             'PERFORMANCE_HINT': 'LATENCY', 'NUM_STREAMS': 1,
-            'INFERENCE_PRECISION_HINT': HINTS[self.variant]}
+            'INFERENCE_PRECISION_HINT': HINTS[self.variant],
+            # Else activations that meet weights stored in 8 bits are rounded to 8 bits as well.
+            'DYNAMIC_QUANTIZATION_GROUP_SIZE': 0}
         if self._threads:
             settings['INFERENCE_NUM_THREADS'] = self._threads
         try:

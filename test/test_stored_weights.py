@@ -1,0 +1,125 @@
+"""Weights stored in 8 bits: a smaller file, the same arithmetic in every runtime."""
+
+import pytest
+
+pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
+
+from pathlib import Path
+import sys
+
+import numpy as np
+import onnx
+import torch
+
+from da_ros import gate
+from da_ros.backends.base import open_backend
+from da_ros.bundle import load_bundle
+from da_ros.errors import DaRosError
+from da_ros.estimator import RangeEstimator
+from training import export, parity
+from training.checkpoint import save_checkpoint
+from training.graph import PanoTinyGraph, run_onnx
+from training.precision import store_int8, to_int8
+from training.self_check import drawn_room, STORED_BITS
+from training.warm_start import network_of_bundle
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+
+
+def command(monkeypatch, *arguments) -> None:
+    monkeypatch.setattr(sys, 'argv', ['training.export', *map(str, arguments)])
+    export.main()
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """Return the shipped network as a checkpoint."""
+    shipped = load_bundle()
+    return save_checkpoint(
+        tmp_path_factory.mktemp('start') / 'tiny.safetensors', 'pano_tiny',
+        shipped.provenance['config'], network_of_bundle(shipped).state_dict(), {})
+
+
+@pytest.fixture
+def stored(checkpoint, tmp_path, monkeypatch):
+    command(monkeypatch, '--checkpoint', checkpoint, '--weights', 'int8', '--out',
+            tmp_path / 'stored')
+    return load_bundle(tmp_path / 'stored')
+
+
+def test_a_bundle_with_stored_weights_is_a_third_and_says_nearly_the_same(stored):
+    shipped = load_bundle()
+    assert stored.precision == 'fp32'
+    assert stored.main_graph.stat().st_size < shipped.main_graph.stat().st_size / 3
+    feeds = {'image': drawn_room(shipped.size_hw), 'camera_height_m': np.float32([1.2])}
+    wanted, got = (run_onnx(bundle.main_graph, feeds)['range_m'] for bundle in (shipped, stored))
+    error = np.quantile(np.abs(got / wanted - 1), 0.99)
+    assert 1e-4 < error < 0.03
+    said = stored.provenance['onnxruntime_against_torch']
+    assert said['range_m'] < 1e-4 < said['range_m_int8_weights_p99'] < 0.03
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
+def test_every_runtime_computes_the_same_with_stored_weights(backend, stored):
+    pytest.importorskip(backend)
+    report = gate.check(open_backend(backend, stored, 'fp32'), stored)
+    assert report.relative_error_p99 < 1e-4      # dynamic quantisation would make it 2e-3
+
+
+def test_a_half_precision_variant_is_made_of_stored_weights(stored, monkeypatch, capsys):
+    command(monkeypatch, '--bundle', stored.folder, '--also', 'fp16')
+    assert 'fp16: p99 relative error' in capsys.readouterr().out
+    bundle = load_bundle(stored.folder)
+    half = bundle.graphs('fp16').main
+    assert half.stat().st_size < 1.1 * stored.main_graph.stat().st_size
+    assert RangeEstimator(bundle, 'onnxruntime').report.relative_error_p99 < 1e-4
+
+
+def test_scales_are_of_output_channels_and_weights_within_half_a_step(tmp_path):
+    path = tmp_path / 'model.onnx'
+    path.write_bytes(load_bundle().main_graph.read_bytes())
+    before = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    store_int8(path)
+    graph = onnx.load(path).graph
+    after = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type == 'DequantizeLinear']
+    kinds = {user.op_type for node in nodes for user in graph.node if node.output[0] in user.input}
+    assert len(nodes) > 30 and kinds == {'Conv', 'MatMul', 'Gemm'}
+    for node in nodes:
+        weight, axis = before[node.output[0]], node.attribute[0].i
+        scale = after[node.input[1]].reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
+        error = np.abs(after[node.input[0]] * scale - weight)
+        assert (error <= 0.5001 * scale).all() and not after[node.input[2]].any()
+
+
+def test_one_can_go_on_from_stored_weights(stored):
+    image = drawn_room(stored.size_hw)
+    wanted = run_onnx(stored.main_graph, {'image': image, 'camera_height_m': np.float32([1.2])})
+    with torch.inference_mode():
+        range_m, _ = PanoTinyGraph(network_of_bundle(stored)).eval()(
+            torch.from_numpy(image), torch.tensor([1.2]))
+    np.testing.assert_allclose(range_m.numpy(), wanted['range_m'], rtol=1e-4)
+
+
+def test_int8_arithmetic_needs_float_weights(tmp_path):
+    path = tmp_path / 'model.onnx'
+    path.write_bytes(load_bundle().main_graph.read_bytes())
+    store_int8(path)
+    with pytest.raises(DaRosError, match='stores its weights in 8 bits, whose arithmetic needs'):
+        to_int8(path, [])
+
+
+def test_a_network_that_does_not_bear_it_leaves_nothing(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(parity.LIMITS, 'int8', gate.Limits(1e-6, 1e-6, 1.0))
+    with pytest.raises(SystemExit):
+        command(monkeypatch, '--checkpoint', checkpoint, '--weights', 'int8', '--out',
+                tmp_path / 'stored')
+    assert 'use --weights float' in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_self_check_is_stored_to_sixteen_bits(stored):
+    with np.load(stored.folder / stored.self_checks[0].expected) as arrays:
+        mantissa, _ = np.frexp(arrays['range_m'].astype(np.float64))
+    assert STORED_BITS == 16 and not (mantissa * 2 ** STORED_BITS % 1).any()
+    assert Path(stored.folder / stored.self_checks[0].expected).stat().st_size < 800_000

@@ -7,6 +7,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from stages import DATA, formula_state
 from tiny_training import TINY
 
 torch = pytest.importorskip('torch')
@@ -14,13 +15,14 @@ pytest.importorskip('accelerate')
 
 from dataclasses import asdict  # noqa: E402
 
-from training import label  # noqa: E402
+from training import graph, label  # noqa: E402
 from training.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
 from training.data.shards import ShardSet, write_shard  # noqa: E402
 from training.data.unlabelled import find_portions, SourceError  # noqa: E402
 from training.forward import Forward  # noqa: E402
 from training.labeler import Labeler  # noqa: E402
 from training.networks import build_network  # noqa: E402
+from training.released import read_released  # noqa: E402
 from training.sample import Sample  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -195,3 +197,20 @@ def test_separate_mask_heads_label_as_the_network_that_was_trained():
     np.testing.assert_allclose(masks, wanted.mask_logits[0].sigmoid(), atol=1e-6)
     found = labeler.label(image).range_m
     np.testing.assert_array_equal(np.isfinite(found), (range_m < 100) & (masks[1] > 0.5))
+
+
+def test_a_released_checkpoint_labels(setting, monkeypatch, capsys):
+    monkeypatch.setattr(graph, 'RELEASED_SIZE_DAP', (64, 128))       # 512 x 1024 takes seconds
+    state = formula_state(DATA / 'dap_vits_state_dict.json', 1)
+    torch.save(state, setting / 'model.pth')
+    photos = setting / 'photos/more'
+    words = ['--checkpoint', f'{setting}/model.pth', '--data', f'{photos}', '--out',
+             f'{setting}/labels']
+    assert label.main(words) == 1 and 'cannot read' in capsys.readouterr().err
+    assert label.main([*words, '--network', 'dap']) == 0
+    labels = ShardSet([setting / 'labels'])
+    labeler = Labeler(read_released(setting / 'model.pth', 'dap')[0])
+    image = cv2.imread(str(photos / '5.png'))[..., ::-1]
+    wanted = labeler.label(np.ascontiguousarray(image)).range_m
+    np.testing.assert_allclose(labels[0].range_m, wanted, rtol=1e-3)      # shards hold float16
+    assert len(labels) == 2 and np.isfinite(wanted).any()

@@ -163,7 +163,8 @@ def run(args: argparse.Namespace) -> None:
 def parse_args(argv=None) -> argparse.Namespace:
     """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog='python -m training.ablate', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--table', required=True, help='ablation_<table>.yaml')
     parser.add_argument('--config', type=Path, required=True, help='what every row starts from')
     parser.add_argument('--data', nargs='+', required=True, metavar='SOURCE',

@@ -27,7 +27,8 @@ from training.data.checks import Skips
 def parse_args(argv=None) -> argparse.Namespace:
     """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog='python -m training.curate', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
 
     panorama = commands.add_parser('panorama', help='data set -> shards of panoramas')

@@ -240,7 +240,8 @@ def train(args: argparse.Namespace) -> dict[str, float]:
 def parse_args(argv=None) -> argparse.Namespace:
     """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog='python -m training.discriminate', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, text in (('--pairs', 'to learn from'), ('--val', 'held back')):
         parser.add_argument(name, nargs=2, type=Path, required=True,
                             metavar=('TRUTH', 'LABELS'), help=f'shards and their labels {text}')

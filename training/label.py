@@ -5,6 +5,7 @@ Examples:
     python -m training.label --checkpoint runs/stage1 --data photos --out labels/photos
     accelerate launch --num_processes 8 -m training.label --checkpoint runs/stage1 \\
         --quality runs/quality --data photos more_photos --out labels/photos
+    python -m training.label --checkpoint model.pth --network dap --data photos --out labels/dap
     torchrun --standalone --nproc-per-node 2 -m training.label ...      # the same on two CPU cores
 
 Each shard is made whole by one process and depends on its images and the networks alone: not on
@@ -31,10 +32,11 @@ from tqdm import tqdm
 
 from da_ros.bundle import sha256_of
 from da_ros.errors import DaRosError
-from training.checkpoint import build, load_checkpoint
+from training.checkpoint import build
 from training.data.shards import write_shard
 from training.data.unlabelled import find_portions, Panorama, Portion
 from training.discriminate import quality
+from training.export import read_checkpoint
 from training.labeler import Labeler, LabelError
 from training.sample import Sample
 
@@ -46,8 +48,11 @@ NAMES_SHOWN = 20
 def parse_args(argv=None) -> argparse.Namespace:
     """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog='python -m training.label', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--checkpoint', type=Path, required=True, help='the labeler')
+    parser.add_argument('--network', choices=['dap'],
+                        help='which network a released file holds; ours know theirs')
     parser.add_argument('--quality', type=Path, help='checkpoint of training.discriminate: every '
                         'label gets its score')
     parser.add_argument('--data', type=Path, nargs='+', required=True,
@@ -69,7 +74,8 @@ class Networks:
 def load_networks(args: argparse.Namespace, device: torch.device) -> Networks:
     """:raises DaRosError: if a checkpoint cannot be used."""
     files = {'labeler': args.checkpoint} | ({'quality': args.quality} if args.quality else {})
-    checkpoints = {name: load_checkpoint(path) for name, path in files.items()}
+    checkpoints = {name: read_checkpoint(path, args.network if name == 'labeler' else None)
+                   for name, path in files.items()}
     hashes = {name: sha256_of(path / 'checkpoint.safetensors' if path.is_dir() else path)
               for name, path in files.items()}
     judge = None

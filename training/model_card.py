@@ -44,7 +44,8 @@ SHOWN = ('aws_small_warehouse_00', 'aws_small_warehouse_01', 'aws_small_house_01
 def parse_args(argv=None) -> argparse.Namespace:
     """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog='python -m training.model_card', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--bundle', type=Path)
     parser.add_argument('--data', type=Path, help='folder of pairs')
     parser.add_argument('--report', type=Path, action='append', default=[],

@@ -157,7 +157,8 @@ def held_back_table(args: argparse.Namespace) -> str:
 def parse_args(argv=None) -> argparse.Namespace:
     """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog='python -m training.pipeline', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--synthetic', type=Path, nargs='+', required=True,
                         help='shards with truth; the discriminator learns from the first folder')
     parser.add_argument('--unlabelled', type=Path, nargs='+', required=True,

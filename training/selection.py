@@ -121,7 +121,8 @@ def run(args: argparse.Namespace) -> None:
 def parse_args(argv=None) -> argparse.Namespace:
     """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog='python -m training.selection', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--labels', type=Path, nargs='+', required=True,
                         help='folders that training.label wrote')
     parser.add_argument('--indoor', type=int, default=300_000, help='how many (DAP: 300000)')

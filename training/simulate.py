@@ -32,7 +32,8 @@ _simulator = None
 def parse_args(argv=None) -> argparse.Namespace:
     """Return the arguments of the command; exits with usage where they are wrong."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog='python -m training.simulate', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--assets', type=Path, help='folder with textures, scenes, panoramas')
     parser.add_argument('--out', type=Path, help='folder of the shards')
     parser.add_argument('--seed', type=int, default=0)

@@ -19,7 +19,7 @@ from da_ros.files import read_panorama
 
 def main(args: list[str] | None = None) -> int:
     """Publish until the time is over; prints how many frames left."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog='python -m da_ros.commands.camera', description=__doc__)
     parser.add_argument('images', nargs='+', type=Path)
     parser.add_argument('--topic', default='image')
     parser.add_argument('--frame', default='camera_frame', help='frame_id [%(default)s]')

@@ -66,8 +66,9 @@ class Record:
 
 def main(args: list[str] | None = None) -> int:
     """Run the demo; 0 if every output of every panorama arrived."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog='python -m da_ros.commands.demo', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=Path('demo_output'))
     parser.add_argument('--seconds', type=float, default=8.0, help='per panorama [%(default)s]')
     parser.add_argument('--rate', type=float, default=30.0, help='camera rate [Hz, %(default)s]')

@@ -32,8 +32,9 @@ SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 def main(args: list[str] | None = None) -> int:
     """Run the command; 1 and one line if something is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog='da_ros_infer', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('inputs', nargs='+', type=Path, help='images, or folders of images')
     parser.add_argument('--out', type=Path, default=Path('ranges'), help='folder [%(default)s]')
     parser.add_argument('--model', default='', help='bundle folder; default: the shipped bundle')

@@ -77,7 +77,9 @@ def prove(backend: Backend, bundle: Bundle, runs: int = 0) -> GateReport:
         return check(backend, bundle, runs or (RUNS_AFTER_LOAD if backend.on_device else 1))
     from da_ros.engines.cache import CacheError, EngineCache
     cache = EngineCache()
-    entries = [cache.entry(job) for job in backend.jobs]
+    # Only what this backend has loaded: another process may have built since.
+    entries = [entry if entry and entry.plan_sha256 == plan else None for entry, plan in zip(
+        map(cache.entry, backend.jobs), backend.plans)]
     proven = all(entry is not None and entry.proven for entry in entries)
     runs = runs or (RUNS_AFTER_LOAD if proven else RUNS_AFTER_BUILD)
 
@@ -138,16 +140,27 @@ class _Stored:
         bundle = self._bundle
         for index, range_mask_m in enumerate(tuple(bundle.mask_graphs) or (0.0,)):
             outputs = backend.run(self._feeds, range_mask_m)
-            ratio = _output(backend, outputs, 'range_m', bundle.size_hw).astype(np.float64) \
-                / self._range_m
-            agreement = 1.0
+            range_m = _output(backend, outputs, 'range_m', bundle.size_hw)
+            mask = wanted = None
             if self._mask is not None:
                 wanted = self._mask[index:index + 1] if range_mask_m else self._mask
-                agreement = _agreement(_output(
-                    backend, outputs, 'range_mask_probability', wanted.shape), wanted)
-            finite = np.isfinite(ratio).all()
-            error = np.quantile(np.abs(ratio - 1), 0.99) if finite else np.nan
-            yield GateReport(float(error), float(np.median(ratio)), agreement)
+                mask = _output(backend, outputs, 'range_mask_probability', wanted.shape)
+            yield departure(range_m, self._range_m, mask, wanted)
+
+
+def departure(range_m: NDArray[Any], wanted_m: NDArray[Any], mask: NDArray[Any] | None,
+              wanted_mask: NDArray[Any] | None) -> GateReport:
+    """
+    Compare one output with the wanted one.
+
+    :param range_m: (H, W), as `wanted_m`
+    :param mask: probabilities (K, H, W), as `wanted_mask`; None = no range mask
+    """
+    ratio = range_m.astype(np.float64) / wanted_m
+    finite = np.isfinite(ratio).all()
+    error = np.quantile(np.abs(ratio - 1), 0.99) if finite else np.nan
+    agreement = 1.0 if mask is None or wanted_mask is None else _agreement(mask, wanted_mask)
+    return GateReport(float(error), float(np.median(ratio)), agreement)
 
 
 def _worst(checks: list[list[GateReport]], runs: int) -> GateReport:

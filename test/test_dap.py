@@ -6,8 +6,6 @@ pytest.importorskip('torch', reason='torch is not installed (extra da_ros[traini
 
 from dataclasses import asdict
 from functools import lru_cache
-import os
-from pathlib import Path
 
 import numpy as np
 from stages import assert_parity, DATA, formula_state, Golden, record_dap
@@ -25,7 +23,7 @@ from training.networks.dap import (
 from training.released import RELEASES, translate
 
 SMALL_GOLDENS = sorted(DATA.glob('dap_vits_*.npz'))
-LARGE_GOLDENS = ('dap_vitl_128x256', 'dap_vitl_160x320', 'dap_vitl_512x1024_stride4')
+LARGE_GOLDENS = sorted(DATA.glob('dap_vitl_*.npz'))
 
 
 @lru_cache(maxsize=1)
@@ -47,13 +45,6 @@ def check_golden(network: Dap, golden: Golden) -> None:
         np.testing.assert_allclose(golden.like_out(ours), golden.out(name), rtol=1e-4, atol=1e-5)
 
 
-def golden_folder() -> Path:
-    folder = os.environ.get('DA_ROS_GOLDEN')
-    if not folder:
-        pytest.skip('DA_ROS_GOLDEN does not name the folder of the large golden files')
-    return Path(folder)
-
-
 @pytest.mark.parametrize('path', SMALL_GOLDENS, ids=lambda path: path.stem)
 def test_small_network_repeats_the_authors_code(path):
     golden = Golden(path)
@@ -61,9 +52,9 @@ def test_small_network_repeats_the_authors_code(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', LARGE_GOLDENS)
-def test_released_architecture_repeats_the_authors_code(name):
-    golden = Golden(golden_folder() / f'{name}.npz')
+@pytest.mark.parametrize('path', LARGE_GOLDENS, ids=lambda path: path.stem)
+def test_released_architecture_repeats_the_authors_code(path):
+    golden = Golden(path)
     check_golden(formula_network('vitl', golden.meta['seed']), golden)
 
 

@@ -142,6 +142,15 @@ def test_verdict_on_a_plan_is_not_taken_for_the_one_built_since(cache, job, pass
     assert cache.entry(job).check is None and cache.load(job) == PLAN + b'new'
 
 
+def test_a_pass_does_not_undo_the_failure_that_another_process_met(cache, job):
+    stored(cache, job)
+    checked = cache.entry(job)
+    cache.record_check(checked, False, '20 runs within 0.4', 20)
+    cache.record_check(checked, True, 'fine this time', 20)
+    with pytest.raises(CacheError, match='has failed its self-check .20 runs within 0.4'):
+        cache.load(job)
+
+
 def test_engine_that_failed_its_check_is_not_loaded_again(cache, job):
     stored(cache, job)
     cache.record_check(cache.entry(job), True, 'fine', 20)

@@ -90,6 +90,16 @@ def test_cancelling_ends_the_child_within_a_second(jobs, monkeypatch, tmp_path):
     assert finished(again).poll() == 'done'
 
 
+def test_the_end_of_a_builder_does_not_take_the_plan_that_another_has_built(
+        jobs, monkeypatch, tmp_path):
+    build = started(jobs, monkeypatch, tmp_path)
+    os.kill(build._child.pid, signal.SIGKILL)
+    build._child.wait()
+    EngineCache().store(jobs[0], b'of another process', 1.0)
+    assert build.poll() == 'failed' and 'died of SIGKILL' in build.error
+    assert EngineCache().load(jobs[0]) == b'of another process'
+
+
 def test_child_ends_with_its_parent(jobs, tmp_path, monkeypatch):
     monkeypatch.setenv('STAND_IN_STEP_S', '15')
     code = f"""

@@ -5,7 +5,6 @@ import pytest
 pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
 
 from dataclasses import replace
-import os
 from pathlib import Path
 import shutil
 import sys
@@ -17,11 +16,10 @@ from stages import DATA, formula_state, Golden
 import torch
 
 import da_ros
-from da_ros.backends.base import BackendError
 from da_ros.bundle import BundleError, load_bundle, write_manifest
 from da_ros.config import RangeRule
 from da_ros.estimator import RangeEstimator
-from training import export, parity
+from training import export
 from training.checkpoint import save_checkpoint
 from training.graph import check_graph, ExportError, make_graphs, Options, run_onnx
 from training.heads import head_checkpoint, trunk_sha256
@@ -248,28 +246,6 @@ def test_parity_is_relative_from_one_metre_on():
     assert departures(far, wanted)['range_m'] == pytest.approx(1e-3)
 
 
-def test_graph_that_departs_from_torch_leaves_nothing(tmp_path, monkeypatch, capsys):
-    checkpoint = tiny_checkpoint(tmp_path)
-    monkeypatch.setattr(parity, 'PARITY_RELATIVE', 0.0)
-    with pytest.raises(SystemExit):
-        command('--checkpoint', checkpoint, '--out', tmp_path / 'tiny')
-    assert 'departs from torch' in capsys.readouterr().err
-    assert [p.name for p in tmp_path.iterdir()] == ['tiny.safetensors']
-
-
-def test_bundle_that_fails_its_gate_leaves_nothing(tmp_path, monkeypatch, capsys):
-    def fail(_folder):
-        raise BackendError('fails the self-check')
-    checkpoint = tiny_checkpoint(tmp_path)
-    command('--checkpoint', checkpoint, '--out', tmp_path / 'tiny')
-    before = (tmp_path / 'tiny/model.yaml').read_bytes()
-    monkeypatch.setattr(export, 'open_as_robot', fail)
-    with pytest.raises(SystemExit):
-        command('--checkpoint', checkpoint, '--out', tmp_path / 'tiny', '--overwrite')
-    assert (tmp_path / 'tiny/model.yaml').read_bytes() == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['tiny', 'tiny.safetensors']
-
-
 @pytest.mark.parametrize('arguments, message', [
     (['--checkpoint', 'absent.pth', '--network', 'dap'], "no checkpoint file 'absent.pth'"),
     (['--checkpoint', '{file}', '--network', 'da2'], 'holds DAP, not DA2; use --network dap'),
@@ -290,6 +266,40 @@ def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, released_f
     assert caught.value.code == 1 and len(error) == 1 and list(tmp_path.iterdir()) == []
     with pytest.raises(ExportError, match=message):
         raise ExportError(error[0])
+
+
+def test_heads_are_added_to_fp32_only(dap_bundle, tmp_path, capsys):
+    command('--bundle', dap_bundle, '--precision', 'fp16', '--out', tmp_path / 'half')
+    head = head_checkpoint(head_source(), 10.0)
+    save_checkpoint(tmp_path / 'head.safetensors', head.network, head.config, head.state,
+                    head.provenance)
+    with pytest.raises(SystemExit):
+        command('--bundle', tmp_path / 'half', '--add-head', tmp_path / 'head.safetensors')
+    assert "'half' is fp16, and what its heads must say comes from fp32" in \
+        capsys.readouterr().err
+
+
+def head_source():
+    from training.checkpoint import Checkpoint
+    config = {'encoder': 'vits', 'range_masks_m': [10.0]}
+    return Checkpoint('dap', config, build_network('dap', config).state_dict(), {})
+
+
+def test_the_hash_of_a_trunk_does_not_depend_on_its_storage_type():
+    state = {'encoder.a': torch.tensor([1.0, 0.5])}
+    half = {'encoder.a': state['encoder.a'].to(torch.bfloat16)}
+    assert trunk_sha256(half) == trunk_sha256(state)
+
+
+def test_half_precision_keeps_the_metres_in_fp32(tmp_path):
+    shutil.copy(load_bundle().main_graph, tmp_path / 'model.onnx')
+    to_fp16(tmp_path / 'model.onnx')
+    image = cv2.resize(cv2.imread(str(SAMPLES / 'lobby.jpg')), (512, 256))
+    range_m = run_onnx(tmp_path / 'model.onnx', {
+        'image': image, 'camera_height_m': np.float32([1.2])})['range_m']
+    log_range = np.log(range_m.astype(np.float64)).ravel()
+    share = np.mean(np.abs(np.float16(log_range) - log_range) < 1e-6)
+    assert share < 0.1 and len(np.unique(range_m)) > 30_000      # fp16 has 3476 values there
 
 
 def test_every_tensor_that_does_not_fit_is_listed_below_the_error(tmp_path, capsys):
@@ -318,9 +328,7 @@ def test_existing_folder_is_not_replaced_unasked(released_file, tmp_path, capsys
 
 @pytest.mark.slow
 def test_da2_checkpoint_becomes_the_authors_output(tmp_path):
-    if not (folder := os.environ.get('DA_ROS_GOLDEN')):
-        pytest.skip('DA_ROS_GOLDEN does not name the folder of the large golden files')
-    golden = Golden(Path(folder) / 'da2_140x280_aligned.npz')
+    golden = Golden(DATA / 'da2_140x280_aligned.npz')
     state = formula_state(DATA / 'da2_state_dict.json', golden.meta['seed'])
     save_file(state, tmp_path / 'model.safetensors')
     command('--checkpoint', tmp_path / 'model.safetensors', '--network', 'da2', '--out',

@@ -159,6 +159,21 @@ def test_a_run_that_was_cancelled_says_nothing_of_the_engine(stand_in, stand_in_
     assert cache.entry(job).check is None and not cache.entry(job).proven
 
 
+def test_a_verdict_is_not_given_to_a_plan_built_while_the_old_one_was_loaded(
+        stand_in, stand_in_tensorrt):
+    from da_ros.engines import jobs_for
+    from da_ros.engines.cache import EngineCache
+    from da_ros.engines.worker import build_missing
+    cache = EngineCache()
+    job, = jobs_for(stand_in, 'tensorrt', 'fp32')
+    build_missing(job, cache, lambda share: None)
+    backend = open_backend('tensorrt', stand_in, 'fp32')
+    cache.store(job, cache.load(job) + b'other', 1.0)
+    assert gate.prove(backend, stand_in).runs == gate.RUNS_AFTER_BUILD
+    backend.close()
+    assert cache.entry(job).check is None
+
+
 def test_runtimes_that_read_their_precision_from_the_graph_try_the_fastest_first(stand_in):
     from da_ros.backends.base import variants_of
     graphs = Graphs(stand_in.main_graph)

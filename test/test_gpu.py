@@ -1,11 +1,13 @@
 """On a real GPU: memory, stream and graphs of the driver, and whole bundles in TensorRT."""
 
+from pathlib import Path
 import threading
 
 from conftest import painted, write_stand_in_bundle
 import numpy as np
 import pytest
 
+import da_ros
 from da_ros import gate
 from da_ros.backends.base import BackendAbsent, feeds_for, open_backend
 from da_ros.backends.cuda import Cuda, CudaError, identify
@@ -159,8 +161,17 @@ def test_painted_ranges_come_back(name, separate, tmp_path):
     backend.close()
 
 
-def test_default_bundle_is_proven_in_every_precision(name):
-    bundle = load_bundle()
+def test_default_bundle_is_proven_in_every_precision(name, tmp_path):
+    pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
+    from training.heads import copy_bundle
+    from training.self_check import read_panoramas
+    from training.variants import add_variants
+    shipped = load_bundle()
+    copy_bundle(shipped, tmp_path)
+    samples = Path(da_ros.__file__).parent / 'samples'
+    bundle = add_variants(tmp_path, ['fp16', 'int8'],
+                          read_panoramas(samples, shipped.size_hw, shipped.resize, 3))
+    assert bundle.precisions == ('int8', 'fp16', 'fp32')
     for variant in bundle.precisions:
         build = EngineBuild(jobs_for(bundle, name, variant))
         build.start()

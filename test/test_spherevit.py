@@ -5,8 +5,6 @@ import pytest
 pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
 
 from dataclasses import asdict, replace
-import os
-from pathlib import Path
 
 import numpy as np
 from stages import assert_parity, DATA, formula_state, Golden, record_da2
@@ -18,8 +16,8 @@ from training.networks.sphere_embedding import sphere_directions
 from training.networks.spherevit import network_size, SphereVitConfig
 from training.released import RELEASES, translate
 
-GOLDENS = ('da2_140x280_aligned', 'da2_128x256_as_released_misaligned', 'da2_70x140_batch2',
-           'da2_546x1092_stride4', 'da2_512x1024_as_released_stride4')
+GOLDENS = sorted(DATA.glob('da2_*.npz'))
+QUICK = 'da2_70x140_batch2'
 
 
 def golden_config(golden: Golden) -> SphereVitConfig:
@@ -35,12 +33,11 @@ def formula_weights():
     return translate(state, RELEASES['da2'])[0]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('name', GOLDENS)
-def test_network_repeats_the_authors_code(name, formula_weights):
-    if not (folder := os.environ.get('DA_ROS_GOLDEN')):
-        pytest.skip('DA_ROS_GOLDEN does not name the folder of the large golden files')
-    golden = Golden(Path(folder) / f'{name}.npz')
+@pytest.mark.parametrize('path', [
+    pytest.param(path, id=path.stem, marks=[] if path.stem == QUICK else pytest.mark.slow)
+    for path in GOLDENS])
+def test_network_repeats_the_authors_code(path, formula_weights):
+    golden = Golden(path)
     config = golden_config(golden)
     network = build(Checkpoint('da2', asdict(config), formula_weights, {}))
     recorder = record_da2(network)

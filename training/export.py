@@ -19,7 +19,7 @@ precision asked for, opened as the robot will open it, and only then put in its 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -29,6 +29,9 @@ from pathlib import Path
 import re
 import shutil
 import sys
+
+import numpy as np
+from numpy.typing import NDArray
 
 from da_ros.bundle import (
     Bundle,
@@ -40,10 +43,17 @@ from da_ros.bundle import (
     write_manifest,
 )
 from da_ros.errors import DaRosError
+from da_ros.gate import GateReport
 from training.checkpoint import build, Checkpoint, load_checkpoint
 from training.graph import ExportError, GraphSet, make_graphs, Options, write_graph
 from training.heads import add_head, copy_bundle, remove_head, trunk_sha256
-from training.parity import check_parity, feeds, parity_text, store_weights
+from training.parity import (
+    check_parity,
+    feeds,
+    parity_text,
+    SELF_CHECK_IMAGES,
+    store_weights,
+)
 from training.progress import Progress
 from training.released import read_released, RELEASES
 from training.requantise import requantise
@@ -89,28 +99,46 @@ def export(request: Request) -> Bundle:
             write_graph(graph, folder)
         progress('self-check against torch')
         images = read_panoramas(request.panoramas, graphs.size_hw, graphs.resize,
-                                CALIBRATION_IMAGES)
+                                SELF_CHECK_IMAGES + CALIBRATION_IMAGES)
         cases, parity = check_parity(graphs, folder, images)
+        stored = None
+        unseen = calibration_images(images, (request.precision, *request.also))
         if request.weights == 'int8':
             progress('store weights in 8 bits')
-            cases, parity['range_m_int8_weights_p99'] = store_weights(graphs, folder, cases)
+            cases, stored = store_weights(graphs, folder, cases)
         checks = tuple(write_self_check(folder, index, *case) for index, case in enumerate(cases))
         progress(f'convert to {request.precision}')
         convert(Graphs(folder / graphs.main.file,
                        {t: folder / graph.file for t, graph in graphs.masks.items()}),
                 request.precision, [feeds(graphs, image, height_m) for image, height_m
-                                    in zip(images, cycle(CAMERA_HEIGHTS_M))])
-        write_manifest(describe(request, graphs, folder, checks, parity))
+                                    in zip(unseen, cycle(CAMERA_HEIGHTS_M))])
+        write_manifest(describe(request, graphs, folder, checks, parity, stored))
         progress('open as the robot does')
         open_as_robot(folder)
         if request.also:
-            add_variants(folder, request.also, images)
+            add_variants(folder, request.also, unseen)
+    if stored:
+        print(f'weights in 8 bits against float: {stored}')
     print(f'{request.out}: {parity_text(parity)}')
     return load_bundle(request.out)
 
 
+def calibration_images(images: list[NDArray[np.uint8]],
+                       precisions: tuple[str, ...]) -> list[NDArray[np.uint8]]:
+    """
+    Return the panoramas that the self-check does not use.
+
+    :raises ExportError: if int8 is wanted and none is left: what calibrates proves nothing
+    """
+    unseen = images[SELF_CHECK_IMAGES:]
+    if 'int8' in precisions and not unseen:
+        raise ExportError(f'int8 needs more than {SELF_CHECK_IMAGES} panoramas: those prove what '
+                          f'others have calibrated; --panoramas holds {len(images)}')
+    return unseen
+
+
 def describe(request: Request, graphs: GraphSet, folder: Path, checks: tuple[SelfCheck, ...],
-             parity: dict[str, float]) -> Bundle:
+             parity: dict[str, float], stored: GateReport | None) -> Bundle:
     """Return what model.yaml will say."""
     checkpoint, options = request.checkpoint, request.options
     provenance = dict(checkpoint.provenance) | {
@@ -123,6 +151,8 @@ def describe(request: Request, graphs: GraphSet, folder: Path, checks: tuple[Sel
         provenance['sphere'] = options.sphere
     if options.wrap_padding:
         provenance['padding'] = 'wrap'
+    if stored:
+        provenance['int8_weights_against_float'] = str(stored)
     return Bundle(
         folder=folder, name=request.name or request.out.name, kind=graphs.kind,
         precision=request.precision,
@@ -167,9 +197,13 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         if out.exists():
             out.rename(old)
         temporary.rename(out)
+    except BaseException:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_checkpoint(path: Path, network: str | None) -> Checkpoint:
@@ -262,12 +296,41 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+CALLS = {       # what makes a kind of call, the first that fits, and what else it looks at
+    ('checkpoint',): {'network', 'out', 'size', 'precision', 'weights', 'also', 'preprocessing',
+                      'sphere', 'wrap_padding', 'panoramas', 'name', 'licence', 'accuracy',
+                      'overwrite'},
+    ('bundle', 'out'): {'precision', 'panoramas', 'name', 'overwrite'},
+    ('bundle', 'also'): {'panoramas'},
+    ('bundle', 'add_head'): set(),
+    ('bundle', 'remove_head'): set(),
+}
+
+
+def check_together(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Exit with usage where an option is given that this kind of call would not look at."""
+    given = {name for name, value in vars(arguments).items() if value != parser.get_default(name)}
+    for kind, others in CALLS.items():
+        if given >= set(kind):
+            if extra := sorted(given - set(kind) - others):
+                parser.error(f'with {options(kind)}, leave away {options(extra)}')
+            return
+    parser.error('give --checkpoint and --out, or --bundle and one of --also, --add-head, '
+                 '--remove-head, or --out with --precision')
+
+
+def options(names: Iterable[str]) -> str:
+    """Return options as one types them."""
+    return ' and '.join(f'--{name.replace("_", "-")}' for name in names)
+
+
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """
     Do what the command line says.
 
     :raises DaRosError: on anything that the user can mend
     """
+    check_together(arguments, parser)
     if 'int8' in (arguments.precision, *arguments.also) and not arguments.panoramas:
         raise ExportError('int8 is calibrated on pictures of your camera; give --panoramas DIR')
     if arguments.bundle and arguments.out:
@@ -284,17 +347,15 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
                 add_head(arguments.bundle, load_checkpoint(arguments.add_head), folder)
             elif arguments.remove_head:
                 remove_head(arguments.bundle, arguments.remove_head, folder)
-            elif arguments.also:
+            else:
                 bundle = load_bundle(arguments.bundle)
                 copy_bundle(bundle, folder)
                 add_variants(folder, arguments.also, read_panoramas(
                     arguments.panoramas, bundle.size_hw, bundle.resize, CALIBRATION_IMAGES))
-            else:
-                parser.error('--bundle needs --also, --add-head or --remove-head')
             open_as_robot(folder)
         return
-    if not (arguments.checkpoint and arguments.out):
-        parser.error('--checkpoint and --out are needed')
+    if not arguments.out:
+        parser.error('--checkpoint needs --out')
     if arguments.out.exists() and not arguments.overwrite:
         raise ExportError(f'{str(arguments.out)!r} exists; give another --out, or --overwrite')
     accuracy = read_rows(arguments.accuracy) if arguments.accuracy else []

@@ -29,7 +29,6 @@ from training.graph import (
     write_graph,
 )
 from training.networks.dap import mask_key, MaskHeadConfig
-from training.precision import to_fp16, to_int8
 from training.wrap_padding import wrap_convolutions
 
 PARITY = 1e-3        # of a probability, torch against onnxruntime
@@ -41,7 +40,7 @@ def trunk_sha256(state: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(name for name in state if name.startswith(TRUNK)):
         digest.update(name.encode())
-        digest.update(state[name].contiguous().numpy().tobytes())
+        digest.update(state[name].float().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -71,6 +70,10 @@ def add_head(bundle_folder: Path, head: Checkpoint, folder: Path) -> None:
     :raises ExportError: if the head does not belong to this bundle
     """
     bundle = load_one_precision(bundle_folder)
+    if bundle.precision != 'fp32':
+        raise ExportError(f'bundle {bundle.name!r} is {bundle.precision}, and what its heads must '
+                          'say comes from fp32; add the head to the fp32 bundle, then convert '
+                          'that with --precision or --also')
     config = MaskHeadConfig(**head.config) if head.network == 'dap_mask_head' else None
     check_fits(bundle, head, config)
     network = build(head)
@@ -80,7 +83,6 @@ def add_head(bundle_folder: Path, head: Checkpoint, folder: Path) -> None:
     copy_bundle(bundle, folder)
     write_graph(graph, folder)
     probabilities = check_head(bundle, graph, folder)
-    convert_head(bundle, graph, folder)
     graphs = {path_t: folder / path.name for path_t, path in bundle.mask_graphs.items()}
     graphs = dict(sorted((graphs | {config.range_mask_m: folder / graph.file}).items()))
     store_expected(bundle, folder, tuple(graphs).index(config.range_mask_m), probabilities)
@@ -166,14 +168,6 @@ def self_check_features(bundle: Bundle) -> list[dict[str, np.ndarray]]:
     images = [cv2.imread(str(bundle.folder / check.image)) for check in bundle.self_checks]
     return [{name: array for name, array in run_onnx(bundle.main_graph, {'image': image}).items()
              if name.startswith('features_')} for image in images]
-
-
-def convert_head(bundle: Bundle, graph: Graph, folder: Path) -> None:
-    """Rewrite the head in the precision of its bundle."""
-    if bundle.precision == 'fp16':
-        to_fp16(folder / graph.file)
-    if bundle.precision == 'int8':
-        to_int8(folder / graph.file, self_check_features(bundle))
 
 
 def store_expected(bundle: Bundle, folder: Path, index: int,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros.gate import LIMITS
+from da_ros.gate import departure, GateReport, LIMITS
 from training.graph import ExportError, GraphSet, MASK_OUTPUT, run_onnx, run_torch
 from training.precision import store_int8
 from training.self_check import CAMERA_HEIGHTS_M
@@ -38,35 +38,35 @@ def check_parity(graphs: GraphSet, folder: Path, images: list[NDArray[np.uint8]]
         inputs = feeds(graphs, image, height_m)
         wanted = run_chain(graphs, inputs, run_torch)
         got = run_exported(graphs, folder, inputs)
-        for name, departure in departures(got, wanted).items():
-            parity[name] = max(parity.get(name, 0.0), departure)
+        for name, largest in departures(got, wanted).items():
+            parity[name] = max(parity.get(name, 0.0), largest)
         cases.append((image, height_m, got))
     limits = {'range_m': PARITY_RELATIVE, MASK_OUTPUT: PARITY_PROBABILITY}
-    for name, departure in parity.items():
-        if not departure <= limits[name]:
-            raise ExportError(f'{name} of onnxruntime departs from torch by {departure:.1e}, '
+    for name, largest in parity.items():
+        if not largest <= limits[name]:
+            raise ExportError(f'{name} of onnxruntime departs from torch by {largest:.1e}, '
                               f'allowed {limits[name]:g}; nothing was written')
     return cases, parity
 
 
-def store_weights(graphs: GraphSet, folder: Path, cases: list[Case]) -> tuple[list[Case], float]:
+def store_weights(graphs: GraphSet, folder: Path, cases: list[Case]
+                  ) -> tuple[list[Case], GateReport]:
     """
     Store the weights of all graphs in 8 bits.
 
-    :return: the panoramas with the outputs of what is stored; p99 relative departure of the range
-    :raises ExportError: if the network does not bear it
+    :return: the panoramas with the outputs of what is stored; the worst departure from before
+    :raises ExportError: if that is more than int8 arithmetic may depart
     """
     for graph in (graphs.main, *graphs.masks.values()):
         store_int8(folder / graph.file)
     stored = [(image, height_m, run_exported(graphs, folder, feeds(graphs, image, height_m)))
               for image, height_m, _ in cases]
-    errors = [np.abs(new[2]['range_m'] / old[2]['range_m'] - 1) for new, old in zip(stored, cases)]
-    p99 = float(np.quantile(errors, 0.99))
-    limit = LIMITS['int8'].relative_error_p99
-    if not p99 <= limit:
-        raise ExportError(f'weights in 8 bits change the range by {p99:.2g} (p99), allowed '
-                          f'{limit:g}; use --weights float')
-    return stored, p99
+    reports = [departure(new['range_m'], old['range_m'], new.get(MASK_OUTPUT),
+                         old.get(MASK_OUTPUT)) for (*_, new), (*_, old) in zip(stored, cases)]
+    for report in reports:
+        if not report.within(LIMITS['int8']):
+            raise ExportError(f'weights in 8 bits change too much: {report}; use --weights float')
+    return stored, max(reports, key=lambda report: report.relative_error_p99)
 
 
 def run_exported(graphs: GraphSet, folder: Path, inputs: Arrays) -> Arrays:

@@ -62,6 +62,7 @@ class Backend:
     warning = ''                  # what a user must know of this runtime's version
     on_device = False             # computes on an accelerator: must also repeat itself (`gate`)
     jobs: Sequence[Any] = ()      # the engines that it runs; the gate keeps its verdict with them
+    plans: Sequence[str] = ()     # sha256 of their plans as loaded
 
     def __init__(self, bundle: Bundle, variant: str = 'fp32', threads: int = 0):
         """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+import hashlib
 from importlib.util import find_spec
 import threading
 from typing import Any
@@ -99,7 +100,9 @@ class TensorRtBackend(Backend):
         missing = [job for job, plan in zip(self.jobs, plans) if plan is None]
         if missing:
             raise EngineMissing(self._missing_text(missing), missing)
-        return [plan for plan in plans if plan is not None]
+        found = [plan for plan in plans if plan is not None]
+        self.plans = [hashlib.sha256(plan).hexdigest() for plan in found]
+        return found
 
     def _load(self, library: Library, plans: list[bytes]) -> list[Engine]:
         engines = []

@@ -115,8 +115,9 @@ class EngineCache:
         """
         Keep what the self-check said about a plan; one that failed is never loaded again.
 
-        A pass with no more repeats than are on record changes nothing, so that a proven engine
-        works from a read-only folder too.
+        A pass does not undo a failure that another process met: a scale that varies by chance
+        passes now and then. A pass with no more repeats than are on record changes nothing, so
+        that a proven engine works from a read-only folder too.
 
         :param checked: the entry before the check; a plan that was built since stays unproven
         :raises CacheError: if it cannot be written
@@ -124,7 +125,8 @@ class EngineCache:
         entry = self._read(checked.key)
         if entry is None or not entry.plan_sha256 or entry.plan_sha256 != checked.plan_sha256:
             return
-        if passed and entry.check and entry.check['passed'] and entry.check['repeats'] >= repeats:
+        known = entry.check
+        if passed and known and (not known['passed'] or known['repeats'] >= repeats):
             return
         check = {'passed': passed, 'report': report, 'repeats': repeats}
         self._write(replace(entry, check=check, refused=0 if passed else entry.refused))

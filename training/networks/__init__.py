@@ -41,10 +41,14 @@ def build_network(name: str, config: dict | None = None):
 
     :param name: a key of NETWORKS
     :param config: fields of its config dataclass, JSON types (lists for tuples); rest: defaults
-    :raises NetworkError: if the name or a field does not exist
+    :raises NetworkError: if the name or a field does not exist, or a value is impossible
     """
     network_class, config_class = network_classes(name)
-    return network_class(make_config(config_class, config or {}))
+    made = make_config(config_class, config or {})
+    try:
+        return network_class(made)
+    except (ValueError, KeyError) as error:
+        raise NetworkError(f'no network {name!r} of {made}: {error}') from error
 
 
 def make_config(config_class: type, values: dict):

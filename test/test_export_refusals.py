@@ -1,0 +1,93 @@
+"""What training.export refuses, and that nothing is lost or half-written then."""
+
+import pytest
+
+pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
+
+from pathlib import Path
+import shutil
+
+from test_export import command, keep_argv, SAMPLES, tiny_checkpoint  # noqa: F401
+import torch
+
+from da_ros.backends.base import BackendError
+from training import export, parity
+from training.checkpoint import save_checkpoint
+
+
+def test_graph_that_departs_from_torch_leaves_nothing(tmp_path, monkeypatch, capsys):
+    checkpoint = tiny_checkpoint(tmp_path)
+    monkeypatch.setattr(parity, 'PARITY_RELATIVE', 0.0)
+    with pytest.raises(SystemExit):
+        command('--checkpoint', checkpoint, '--out', tmp_path / 'tiny')
+    assert 'departs from torch' in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ['tiny.safetensors']
+
+
+def test_bundle_that_fails_its_gate_leaves_nothing(tmp_path, monkeypatch, capsys):
+    def fail(_folder):
+        raise BackendError('fails the self-check')
+    checkpoint = tiny_checkpoint(tmp_path)
+    command('--checkpoint', checkpoint, '--out', tmp_path / 'tiny')
+    before = (tmp_path / 'tiny/model.yaml').read_bytes()
+    monkeypatch.setattr(export, 'open_as_robot', fail)
+    with pytest.raises(SystemExit):
+        command('--checkpoint', checkpoint, '--out', tmp_path / 'tiny', '--overwrite')
+    assert (tmp_path / 'tiny/model.yaml').read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['tiny', 'tiny.safetensors']
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--bundle', 'x', '--out', 'y', '--precision', 'fp16', '--size', '64x128'],
+     'with --bundle and --out, leave away --size'),
+    (['--bundle', 'x', '--also', 'fp16', '--precision', 'fp16'],
+     'with --bundle and --also, leave away --precision'),
+    (['--bundle', 'x', '--add-head', 'h', '--also', 'fp16'],
+     'with --bundle and --also, leave away --add-head'),
+    (['--bundle', 'x', '--weights', 'int8'], 'or --bundle and one of --also, --add-head'),
+    (['--checkpoint', 'x'], '--checkpoint needs --out'),
+    (['--bundle', 'x', '--checkpoint', 'y'], 'with --checkpoint, leave away --bundle'),
+])
+def test_options_that_nobody_would_look_at_are_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        command(*arguments)
+    assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_bundle_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    command('--checkpoint', tiny_checkpoint(tmp_path), '--out', tmp_path / 'tiny')
+    before = sorted(path.name for path in (tmp_path / 'tiny').iterdir())
+
+    def rename(path, target, real=Path.rename):
+        if '.part' in path.name:
+            raise OSError('no space left')
+        return real(path, target)
+    monkeypatch.setattr(Path, 'rename', rename)
+    with pytest.raises(SystemExit):
+        command('--checkpoint', tmp_path / 'tiny.safetensors', '--out', tmp_path / 'tiny',
+                '--overwrite')
+    assert sorted(path.name for path in (tmp_path / 'tiny').iterdir()) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['tiny', 'tiny.safetensors']
+
+
+def test_int8_is_not_proven_on_what_calibrates_it(tmp_path, capsys):
+    two = tmp_path / 'two'
+    two.mkdir()
+    for name in ('lobby.jpg', 'city.jpg'):
+        shutil.copy(SAMPLES / name, two)
+    with pytest.raises(SystemExit):
+        command('--checkpoint', tiny_checkpoint(tmp_path), '--precision', 'int8', '--panoramas',
+                two, '--out', tmp_path / 'tiny')
+    assert 'int8 needs more than 2 panoramas: those prove what others have calibrated; ' \
+        '--panoramas holds 2' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('config, message', [
+    ({'size_hw': [64, 100]}, 'size must be 2:1 and a multiple of 32 px, got 64 x 100'),
+    ({'colour': 1}, "has no field 'colour'"),
+])
+def test_a_network_that_cannot_be_is_one_line(config, message, tmp_path, capsys):
+    save_checkpoint(tmp_path / 'x.safetensors', 'pano_tiny', config, {'a': torch.zeros(1)}, {})
+    with pytest.raises(SystemExit):
+        command('--checkpoint', tmp_path / 'x.safetensors', '--out', tmp_path / 'x')
+    assert message in capsys.readouterr().err

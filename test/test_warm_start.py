@@ -10,7 +10,7 @@ torch = pytest.importorskip('torch')
 
 from test_pano_tiny import make_network, noise_image, SMALL  # noqa: E402
 
-from da_ros.bundle import load_bundle  # noqa: E402
+from da_ros.bundle import load_bundle, write_manifest  # noqa: E402
 from da_ros.errors import DaRosError  # noqa: E402
 from training.batches import Batches, Sources  # noqa: E402
 from training.checkpoint import build, load_checkpoint  # noqa: E402
@@ -119,6 +119,7 @@ def test_a_grown_network_keeps_to_the_rows_and_azimuths_of_another_image():
 
 @pytest.mark.parametrize('change, message', [
     ({'stem': 6}, 'a network can only grow'),
+    ({'range_masks_m': (5.0, 10.0, 20.0, 50.0)}, 'a head for 10 m must not begin as one for 5 m'),
     ({'widths': (16, 24, 32, 56)}, r'keep their 4 channels, got 7 heads of 8; set heads to 14'),
 ])
 def test_what_does_not_fit_is_refused(change, message):
@@ -142,6 +143,25 @@ def test_a_bundle_is_grown_and_trained_on(small_bundle, shards, tmp_path, capsys
     np.testing.assert_allclose(says(build(checkpoint), image)[0], wanted['range_m'], rtol=1e-3)
     assert train(['--config', str(config), '--init', str(start), '--data', shards,
                   '--out', str(tmp_path / 'run'), '--steps', '2']) == 0
+
+
+def test_weights_in_the_wrong_place_are_noticed(small_bundle):
+    import onnx
+    bundle, graph = load_bundle(small_bundle), onnx.load(small_bundle / 'model.onnx')
+    named = {tensor.name: tensor for tensor in graph.graph.initializer}
+    weight = named['network.out.weight']
+    swapped = np.ascontiguousarray(onnx.numpy_helper.to_array(weight)[::-1])
+    weight.CopyFrom(onnx.numpy_helper.from_array(swapped, weight.name))
+    onnx.save(graph, small_bundle / 'model.onnx')
+    write_manifest(bundle)
+    with pytest.raises(DaRosError, match="found in bundle 'small' do not say what it says"):
+        network_of_bundle(load_bundle(small_bundle))
+
+
+def test_a_config_of_another_network_is_refused(small_bundle, shards, tmp_path, capsys):
+    assert main(['--bundle', str(small_bundle), '--data', shards, '--config',
+                 'training/configs/dap.yaml', '--out', str(tmp_path / 'x')]) == 1
+    assert "dap.yaml is of network 'dap'; give one of pano_tiny" in capsys.readouterr().err
 
 
 def test_other_bundles_are_refused_in_one_line(model, shards, tmp_path, capsys):

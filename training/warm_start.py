@@ -21,6 +21,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import nn, Tensor
@@ -28,8 +29,10 @@ from torch.nn import functional as F
 
 from da_ros.bundle import Bundle, load_bundle
 from da_ros.errors import DaRosError
+from da_ros.gate import departure, LIMITS
 from training.batches import Batches, Sources
 from training.checkpoint import save_checkpoint
+from training.graph import MASK_OUTPUT, PanoTinyGraph
 from training.networks import build_network
 from training.networks.pano_tiny import PanoTiny, Residual, RowBias, SphereAttention, WrapConv
 from training.train_config import read_config, TrainConfig
@@ -46,7 +49,8 @@ def network_of_bundle(bundle: Bundle) -> PanoTiny:
     """
     Return the network of an fp32 bundle; its batch norms are identities.
 
-    :raises WarmStartError: if it is another network, or a weight is not to be found in its graph
+    :raises WarmStartError: if it is another network, a weight is not to be found in its graph, or
+        the weights found do not say what the bundle says
     """
     provenance = bundle.provenance
     if provenance.get('network') != 'pano_tiny' or bundle.precision != 'fp32':
@@ -68,7 +72,24 @@ def network_of_bundle(bundle: Bundle) -> PanoTiny:
     for name in dict(network.named_parameters()):
         if '.norm.' not in name:
             state[name].copy_(take(stored, name, state[name]))
+    check_says_the_same(network, bundle)
     return network
+
+
+def check_says_the_same(network: PanoTiny, bundle: Bundle) -> None:
+    """:raises WarmStartError: if the network departs from the bundle on the bundle's panoramas."""
+    graph = PanoTinyGraph(network).eval()
+    for check in bundle.self_checks:
+        image = np.ascontiguousarray(cv2.imread(str(bundle.folder / check.image)))
+        with np.load(bundle.folder / check.expected) as arrays:
+            wanted = dict(arrays)
+        with torch.inference_mode():
+            said = graph(torch.from_numpy(image), torch.tensor([check.camera_height_m]))
+        report = departure(said[0].numpy(), wanted['range_m'], said[1].numpy(),
+                           wanted.get(MASK_OUTPUT))
+        if not report.within(LIMITS['fp32']):
+            raise WarmStartError(f'the weights found in bundle {bundle.name!r} do not say what it '
+                                 f'says ({report}); export the bundle again')
 
 
 def take(stored: dict[str, Any], name: str, like: Tensor) -> Tensor:
@@ -156,9 +177,13 @@ def grow(small: PanoTiny, large: PanoTiny) -> None:
     the large network says the same at first, as far as layer norms (whose mean is over all
     channels) and another image size allow.
 
-    :raises WarmStartError: if the large network is smaller somewhere, or its attention heads are
-        of another width
+    :raises WarmStartError: if the large network is smaller somewhere, its attention heads are of
+        another width, or its range masks are others
     """
+    if small.config.range_masks_m != large.config.range_masks_m:
+        raise WarmStartError(
+            f'range masks must stay {list(small.config.range_masks_m)} m, got '
+            f'{list(large.config.range_masks_m)}; a head for 10 m must not begin as one for 5 m')
     (width, heads), (new_width, new_heads) = (
         (network.config.widths[-1], network.config.heads) for network in (small, large))
     if new_width * heads != width * new_heads:
@@ -231,7 +256,11 @@ def start(args: argparse.Namespace) -> Path:
                       network.config.size_hw, refresh_every=10 ** 9)
     measure_norms(network, batches)
     if args.config:
-        large = build_network('pano_tiny', read_config(args.config).model)
+        config = read_config(args.config)
+        if config.network != 'pano_tiny':
+            raise WarmStartError(f'--config {args.config} is of network {config.network!r}; give '
+                                 'one of pano_tiny')
+        large = build_network('pano_tiny', config.model)
         grow(network, large)
         network = large
     provenance = {'warm_start': bundle.name,

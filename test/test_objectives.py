@@ -5,8 +5,10 @@ from tiny_training import TINY
 torch = pytest.importorskip('torch')
 pytest.importorskip('accelerate')
 
+from da_ros.sphere import erp_rays  # noqa: E402
 from training.batches import Batch  # noqa: E402
 from training.forward import Forward, image_size, load_encoder, Prediction  # noqa: E402
+from training.losses import near_obstacles  # noqa: E402
 from training.networks import build_network  # noqa: E402
 from training.objectives import Case, make_objective, WEIGHTS  # noqa: E402
 from training.train_config import config_from_dict, TrainError  # noqa: E402
@@ -146,3 +148,28 @@ def test_a_network_that_cannot_be_trained_alone_is_refused():
         head = build_network('dap_mask_head', {'encoder': 'vits'})
     with pytest.raises(TrainError, match='trained with --heads'):
         Forward(head)
+
+
+def test_near_obstacles_are_what_stands_on_the_floor_within_three_metres():
+    height, width = 64, 128
+    rays = erp_rays(height, width)
+    floor = np.where(rays[..., 2] < 0, 1.0 / -np.minimum(rays[..., 2], -1e-6), np.inf)
+    wall = 2.0 / np.sqrt(1 - rays[..., 2] ** 2)              # a round wall at two metres
+    far = 4.0 / np.sqrt(1 - rays[..., 2] ** 2)
+    range_m = np.stack([np.minimum(floor, wall), np.minimum(floor, far), floor,
+                        np.minimum(floor, wall)])
+    near = near_obstacles(torch.from_numpy(range_m), torch.tensor([1.0, 1.0, 1.0, 0.0])).numpy()
+    above_m = 1.0 + wall * rays[..., 2]
+    np.testing.assert_array_equal(near[0], (above_m > 0.05) & (above_m < 1.5))
+    assert near[0].any() and not near[1:].any()              # far, floor alone, height unknown
+
+
+def test_near_weight_moves_the_losses_towards_near_obstacles():
+    forward, plain, size_hw = make('pano_tiny', 'pano')
+    _, more, _ = make('pano_tiny', 'pano', near_weight=4.0)
+    batch = make_batch(size_hw)._replace(height_m=torch.tensor([1.0]))
+    near = near_obstacles(batch.range_m, batch.height_m)
+    wrong = torch.log(torch.where(torch.isfinite(batch.range_m), batch.range_m, 1.0)) + near
+    said = forward(batch.image, batch.told_height_m)._replace(log_range=wrong)
+    assert near.any() and not near.all()
+    assert more(said, batch)[1]['log_l1'] > 2 * plain(said, batch)[1]['log_l1'] > 0

@@ -103,6 +103,9 @@ class Objective:
         """
         target, weight = losses.usable_target(
             batch.range_m, self.area, self.config.min_target_m, self.config.max_target_m)
+        if self.config.near_weight != 1:
+            near = losses.near_obstacles(batch.range_m, batch.height_m)
+            weight = torch.where(near, weight * self.config.near_weight, weight)
         case = Case(self.config, prediction, batch, target, weight, self.area,
                     self.range_masks_m, teacher)
         parts = {name: TERMS[name](case) for name in self.weights}

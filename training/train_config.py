@@ -28,6 +28,7 @@ class TrainConfig:
     objective: str = 'pano'               # preset of loss weights: pano | dap | da2
     loss: dict = field(default_factory=dict)        # weights by name that differ from the preset
     pixel_weight: str | None = None       # floored | solid_angle | none; None = the objective's
+    near_weight: float = 1.0              # factor of obstacles within 3 m, see near_obstacles
     mask_loss: str = 'square'             # of mask_dice: square | bce, each with 0.5 Dice
     silog_lambda: float = 0.5             # Eigen et al. 2014; 0 = the error of log range itself
     edge_threshold: float = 0.05          # Sobel magnitude of log range per px that is an edge

@@ -16,7 +16,7 @@ from training.losses.dap import (
     seam,
     silog,
 )
-from training.losses.means import has_weight, pixel_weights, usable_target
+from training.losses.means import has_weight, near_obstacles, pixel_weights, usable_target
 from training.losses.pano import (
     empty_hinge,
     log_l1,
@@ -27,5 +27,5 @@ from training.losses.pano import (
 
 __all__ = [
     'aligned_distance', 'dense_fidelity', 'edge_gradient', 'empty_hinge', 'has_weight', 'log_l1',
-    'multi_scale_gradient', 'normal_l1', 'pixel_weights', 'points_l1', 'range_mask_bce',
-    'range_mask_dice', 'scale_free_l1', 'seam', 'silog', 'usable_target']
+    'multi_scale_gradient', 'near_obstacles', 'normal_l1', 'pixel_weights', 'points_l1',
+    'range_mask_bce', 'range_mask_dice', 'scale_free_l1', 'seam', 'silog', 'usable_target']

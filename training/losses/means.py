@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from da_ros.sphere import solid_angles
+from da_ros.sphere import erp_rays, solid_angles
+from training.obstacles import DEFINITION
 
 EPS = 1e-8
 POLE_WEIGHT = 0.15
+NEAR_M = 3.0            # horizontally
 
 
 def usable_target(range_m: Tensor, pixel_weight: Tensor, min_m: float,
@@ -22,6 +24,23 @@ def usable_target(range_m: Tensor, pixel_weight: Tensor, min_m: float,
     """
     usable = torch.isfinite(range_m) & (range_m >= min_m) & (range_m <= max_m)
     return torch.log(torch.where(usable, range_m, 1.0)), pixel_weight * usable
+
+
+def near_obstacles(range_m: Tensor, height_m: Tensor) -> Tensor:
+    """
+    Return (B, H, W) bool: surfaces within 3 m that a robot would run into.
+
+    As obstacles are scored (`training.obstacles`): 0.05 to 1.5 m above the floor under a level
+    camera. None where the camera height is unknown.
+
+    :param range_m: (B, H, W) metres; NaN and +inf are no obstacle
+    :param height_m: (B,) camera height, 0 = unknown
+    """
+    up = torch.from_numpy(erp_rays(*range_m.shape[1:])[:, :1, 2].copy()).to(range_m)
+    above_floor_m = height_m[:, None, None] + range_m * up
+    return ((range_m * (1 - up ** 2).sqrt() < NEAR_M) & (height_m > 0)[:, None, None]
+            & (above_floor_m > DEFINITION.min_height_m)
+            & (above_floor_m < DEFINITION.max_height_m))
 
 
 def pixel_weights(kind: str, height: int, width: int) -> Tensor:

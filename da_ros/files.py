@@ -34,9 +34,18 @@ def read_panorama(path: str | Path) -> NDArray[np.uint8]:
 
 
 def write_image(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
-    """Write an image by its suffix; return the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
+    """
+    Write an image by its suffix; return the path.
+
+    :raises FileError: unknown suffix, no such folder to be, full disk
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(path), image)
+    except (OSError, cv2.error) as error:
+        reason = getattr(error, 'strerror', None) or f'no image ends in {path.suffix!r}'
+        raise FileError(f'{path} cannot be written: {reason}') from error
+    if not written:
         raise FileError(f'{path} cannot be written; check the folder and the free space')
     return path
 

@@ -62,9 +62,52 @@ def test_a_table_has_every_row_and_a_killed_one_goes_on(words, tmp_path, monkeyp
     result = json.loads((tmp_path / 'out/masks/10_m/seed_1/result.json').read_text())
     assert result['config']['model']['range_masks_m'] == [10.0] and result['commit']
     assert result['scores']['none']['abs_rel'] == pytest.approx(float(rows[2][1]), abs=1e-4)
-    words[words.index('--steps') + 1] = '2'
-    assert ablate.main(words) == 1
-    assert 'seed_1 was run with another steps; delete it' in capsys.readouterr().err
+
+
+def other(words, option, value):
+    at = words.index(option) + 1
+    return [*words[:at], value, *words[at + 1:]]
+
+
+def test_a_finished_row_of_other_arguments_is_refused(words, tmp_path, capsys):
+    assert ablate.main(words) == 0
+    for option, value, differs in (('--steps', '2', 'steps 1 (now 2)'),
+                                   ('--val', f'{tmp_path}/x', f"(now ['{tmp_path}/x'])")):
+        assert ablate.main(other(words, option, value)) == 1
+        said = capsys.readouterr().err
+        assert '10_m/seed_1 holds the work of another job: ' in said and differs in said
+    record = tmp_path / 'out/masks/10_m/seed_1/result.json'
+    result = json.loads(record.read_text())
+    record.write_text(json.dumps({k: v for k, v in result.items() if k != 'val'}))
+    (record.parent / 'job.json').unlink()
+    assert ablate.main(words) == 0              # as it was before --val was recorded
+
+
+def test_a_killed_row_does_not_go_on_as_another(words, tmp_path, monkeypatch, capsys):
+    original = ablate.train.train
+
+    def killed_before_it_is_scored(args):
+        original(args)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(ablate.train, 'train', killed_before_it_is_scored)
+    with pytest.raises(KeyboardInterrupt):
+        ablate.main(words)
+    monkeypatch.setattr(ablate.train, 'train', original)
+    (tmp_path / 'other.yaml').write_text(yaml.safe_dump({**MICRO, 'batch': 2}))
+    for option, value, differs in (
+            ('--steps', '2', 'steps 1 (now 2)'), ('--data', f'{tmp_path}/x', f"{tmp_path}/x'])"),
+            ('--config', f'{tmp_path}/other.yaml', 'config.batch 3 (now 2)')):
+        assert ablate.main(other(words, option, value)) == 1
+        said = capsys.readouterr().err
+        assert '10_m/seed_1 holds the work of another job: ' in said and differs in said
+    (tmp_path / 'out/masks/10_m/seed_1/job.json').unlink()
+    assert ablate.main(words) == 0              # as it was before job.json
+
+
+def test_a_row_that_never_began_binds_to_nothing(words, tmp_path, capsys):
+    assert ablate.main(other(words, '--data', f'{tmp_path}/x')) == 1
+    assert 'no *.tar with samples' in capsys.readouterr().err
+    assert ablate.main(words) == 0
 
 
 @pytest.mark.parametrize('name', TABLES)

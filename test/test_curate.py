@@ -42,7 +42,7 @@ def test_views_become_shards_of_panoramas(tmp_path, capsys):
     assert curate(rgbd_folder(tmp_path / 'in'), tmp_path / 'out') == 0
     samples = read_all(tmp_path / 'out')
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [
-        *(f'{i:05d}.tar' for i in range(3)), 'job.json']
+        *(f'{i:05d}.{suffix}' for i in range(3) for suffix in ('json', 'tar')), 'job.json']
     assert len(samples) == 5 and samples[0].image.shape == (32, 64, 3)
     for sample in samples:
         assert sample.source == 'rgbd_folder' and sample.meta['set'] == 'rgbd_folder'
@@ -71,17 +71,23 @@ def test_shards_of_another_job_are_not_mixed_in(tmp_path, capsys):
     root = rgbd_folder(tmp_path / 'in')
     assert curate(root, tmp_path / 'out', '--seed', '1') == 0
     assert curate(root, tmp_path / 'out', '--seed', '2') == 1
-    assert 'holds shards of another job: seed 1 (now 2); give another' in capsys.readouterr().err
+    assert 'out holds the work of another job: seed 1 (now 2); give' in capsys.readouterr().err
 
 
 def test_bad_views_are_skipped_counted_and_named(tmp_path, capsys):
     root = rgbd_folder(tmp_path / 'in', bad=(2,))
     (root / '3.png').write_bytes(b'no picture')
+    (root / '4_depth_mm.png').unlink()
+    for _ in range(2):                  # also by a run that finds everything done
+        assert curate(root, tmp_path / 'out') == 0
+        assert len(read_all(tmp_path / 'out')) == 2
+        told = capsys.readouterr().out
+        assert 'rgbd_folder: 3 skipped' in told and '3.png is not a readable picture' in told
+        assert 'sample 2 has no valid pixel' in told and '4_depth_mm.png' in told
+    (tmp_path / 'out/00001.tar').unlink()
+    cv2.imwrite(str(root / '3.png'), np.zeros((24, 32, 3), np.uint8))
     assert curate(root, tmp_path / 'out') == 0
-    assert len(read_all(tmp_path / 'out')) == 3
-    told = capsys.readouterr().out
-    assert 'rgbd_folder: 2 skipped' in told and '3.png is not a readable picture' in told
-    assert 'sample 2 has no valid pixel' in told
+    assert 'rgbd_folder: 2 skipped' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('change, message', [
@@ -137,6 +143,42 @@ def test_video_that_is_no_panorama_is_named(tmp_path, capsys):
     videos = [str(tmp_path / f'{n}.mp4') for n in ('flat', 'good')]
     assert main(['frames', *videos, '--out', str(tmp_path / 'o')]) == 0
     assert 'video: 1 skipped' in capsys.readouterr().out
+
+
+def test_videos_of_one_name_are_not_lost(tmp_path, capsys):
+    videos = [tmp_path / folder / 'clip.mp4' for folder in 'ab']
+    for number, video in enumerate(videos):
+        video.parent.mkdir()
+        write_video(video, [scene(number)] * (3 + 20 * number))
+    out = ['--out', str(tmp_path / 'o')]
+    assert main(['frames', *map(str, videos), *out]) == 1
+    assert (f'{videos[0]} and {videos[1]} would both become {tmp_path}/o/clip; give them '
+            'different --out') in capsys.readouterr().err
+    assert not (tmp_path / 'o').exists()
+    assert main(['frames', str(videos[0]), *out]) == 0
+    assert main(['frames', str(videos[0]), *out]) == 0
+    assert 'clip.mp4: 0 frames' in capsys.readouterr().out
+    assert main(['frames', str(videos[1]), *out]) == 1
+    said = capsys.readouterr().err
+    assert 'o/clip holds the work of another job: video clip.mp4 of ' in said
+    assert main(['frames', str(videos[0]), *out, '--every', '2']) == 1
+    assert 'every_s 1.0 (now 2.0); give another folder' in capsys.readouterr().err
+    (tmp_path / 'o/clip/job.json').unlink()         # as it was before job.json
+    assert main(['frames', str(videos[0]), *out]) == 0
+    assert main(['frames', str(tmp_path / 'no.mp4'), *out]) == 1
+    assert f'no file {tmp_path}/no.mp4' in capsys.readouterr().err
+
+
+def test_a_video_without_a_frame_is_named(tmp_path, capsys, monkeypatch):
+    write_video(tmp_path / 'cut.mp4', [scene(0)] * 3)
+
+    class Cut(cv2.VideoCapture):
+        def read(self):
+            return False, None
+    monkeypatch.setattr(cv2, 'VideoCapture', Cut)
+    assert main(['frames', str(tmp_path / 'cut.mp4'), '--out', str(tmp_path / 'o')]) == 1
+    assert 'cut.mp4 holds no frame that can be decoded' in capsys.readouterr().err
+    assert not list((tmp_path / 'o').iterdir())
 
 
 @pytest.mark.parametrize('roll, pitch', [(0.0, 0.0), (0.1, -0.05), (-0.2, 0.3)])
@@ -197,6 +239,24 @@ def test_blue_above_is_outdoors_and_a_room_is_not(tmp_path, capsys):
     assert '1 indoor, 1 outdoor' in capsys.readouterr().out
     assert (tmp_path / 'out/outdoor/field.png').exists()
     assert (tmp_path / 'out/indoor/room.png').exists()
+
+
+@pytest.mark.parametrize('copied', [False, True])
+@pytest.mark.parametrize('command', ['filter', 'sort'])
+def test_an_image_of_another_source_is_not_lost(tmp_path, capsys, monkeypatch, command, copied):
+    if copied:
+        def other_file_system(source, target):
+            raise OSError('cross-device link')
+        monkeypatch.setattr('os.link', other_file_system)
+    for folder, image in (('a', sky_image()), ('b', sky_image() // 2)):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / 'field.png'), image[..., ::-1])
+    out = ['--out', str(tmp_path / 'out')]
+    for _ in range(2):
+        assert main([command, str(tmp_path / 'a'), *out]) == 0
+    assert main([command, str(tmp_path / 'b'), *out]) == 1
+    assert (f'field.png is another image than {tmp_path}/b/field.png; give another --out'
+            in capsys.readouterr().err)
 
 
 def dusk(image):

@@ -13,7 +13,7 @@ from tiny_training import TINY
 torch = pytest.importorskip('torch')
 pytest.importorskip('accelerate')
 
-from dataclasses import asdict  # noqa: E402
+from dataclasses import asdict, replace  # noqa: E402
 
 from training import graph, label  # noqa: E402
 from training.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
@@ -81,15 +81,23 @@ def test_every_image_becomes_a_label_that_says_where_it_is_from(setting, capsys)
     assert (samples[0].range_m[samples[0].valid] < 100).all()
 
 
+def in_two_processes(arguments):
+    return subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
+         '-m', 'training.label', *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def test_two_processes_write_the_same_bytes_as_one(setting):
     assert label.main(words(setting, setting / 'one')) == 0
-    result = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
-         '-m', 'training.label', *words(setting, setting / 'two')],
-        cwd=ROOT, capture_output=True, text=True, check=False)
+    result = in_two_processes(words(setting, setting / 'two'))
     assert result.returncode == 0, result.stderr
     assert 'process 1: 2 shards' in result.stdout
     assert contents(setting / 'one') == contents(setting / 'two')
+    shutil.copy(setting / 'photos/0.png', setting / 'photos/more/6.png')     # process 1 looks
+    result = in_two_processes(words(setting, setting / 'two'))
+    assert result.returncode == 1
+    assert 'photos_00003.tar was made with other inputs' in result.stderr
 
 
 def test_a_killed_run_continues_to_the_same_bytes(setting, monkeypatch, capsys):
@@ -150,6 +158,51 @@ def test_labels_of_another_network_or_source_are_not_mixed(setting, capsys):
     save_checkpoint(setting / 'labeler', 'pano_tiny', asdict(other.config), other.state_dict(), {})
     assert label.main(words(setting, setting / 'out')) == 1
     assert 'was made with other labeler' in capsys.readouterr().err
+
+
+def test_labels_of_other_images_under_the_same_names_are_not_mixed(setting, capsys):
+    assert label.main(words(setting, setting / 'out')) == 0
+    photo, shard = setting / 'photos/more/6.png', setting / 'shards/a.tar'
+    for path, portion in ((photo, 'photos_00003'), (shard, 'shards_a')):
+        keep = path.read_bytes()
+        path.write_bytes(keep[:700] + bytes([keep[700] ^ 1]) + keep[701:])
+        assert label.main(words(setting, setting / 'out')) == 1
+        assert f'{portion}.tar was made with other inputs' in capsys.readouterr().err
+        path.write_bytes(keep)
+        assert label.main(words(setting, setting / 'out')) == 0
+    photo.unlink()
+    photo.symlink_to('nowhere')         # listed, but not there
+    assert label.main(words(setting, setting / 'out')) == 1
+    assert 'photos_00003.tar was made with other inputs' in capsys.readouterr().err
+
+
+def test_a_shard_of_labels_without_its_record_is_named(setting, capsys):
+    assert label.main(words(setting, setting / 'out')) == 0
+    for spoil in (lambda record: record.write_text('{'), lambda record: record.unlink()):
+        spoil(setting / 'out/shards_a.json')
+        assert label.main(words(setting, setting / 'out')) == 1
+        assert ('shards_a.tar has no readable shards_a.json; delete it'
+                in capsys.readouterr().err)
+
+
+def test_a_labeler_without_a_unit_is_refused(setting, monkeypatch, capsys):
+    real = graph.make_graphs
+    monkeypatch.setattr('training.labeler.make_graphs',
+                        lambda *given: replace(real(*given), kind='scale_invariant'))
+    assert label.main(words(setting, setting / 'out')) == 1
+    assert (f'--checkpoint {setting}/labeler gives ranges without a unit; label with a metric '
+            'network') in capsys.readouterr().err
+
+
+def test_a_range_that_is_not_finite_is_no_label(setting, capsys):
+    network = build_network('pano_tiny', TINY)
+    network.out.bias.data[:] = np.nan
+    save_checkpoint(setting / 'labeler', 'pano_tiny', asdict(network.config),
+                    network.state_dict(), {})
+    assert label.main(words(setting, setting / 'out')) == 1
+    said = capsys.readouterr().err
+    assert 'photos/0.png: the labeler gave a range that is not finite' in said
+    assert f'no image under {setting}/photos could be labelled' in said
 
 
 def test_wrong_folders_and_networks_are_one_line(setting, capsys):

@@ -1,3 +1,5 @@
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -66,6 +68,44 @@ def test_the_stages_chain_and_a_broken_run_goes_on(words, tmp_path, capsys, monk
         'held, stage1', 'held, stage2', 'held, stage3']
 
 
+def other(words, option, value):
+    at = words.index(option) + 1
+    return [*words[:at], value, *words[at + 1:]]
+
+
+def test_what_other_commands_made_is_refused(words, tmp_path, capsys, monkeypatch):
+    original = pipeline.train.train
+
+    def killed_in_stage_2(args):
+        original(args)
+        if args.out.name == 'stage2':
+            raise KeyboardInterrupt
+    monkeypatch.setattr(pipeline.train, 'train', killed_in_stage_2)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.main(words)
+    monkeypatch.setattr(pipeline.train, 'train', original)
+    out = tmp_path / 'out'
+
+    def refusal(*change):
+        assert pipeline.main(other(words, *change)) == 1
+        said = capsys.readouterr().err
+        assert 'was made by other commands; delete it or choose another --out' in said
+        return said.partition(' was made')[0].rpartition(' ')[2], said
+    made, said = refusal('--steps', '3')
+    assert made == f'{out}/stage1' and '--steps 2 --out' in said and '--steps 3 --out' in said
+    made, said = refusal('--indoor', '1')
+    assert made == f'{out}/best.txt' and 'is now: python -m training.selection' in said
+    (out / 'best.txt').unlink()
+    assert refusal('--indoor', '1')[0] == f'{out}/stage2'       # which learnt from it, if not all
+    shutil.rmtree(out / 'stage2')
+    assert pipeline.main(other(words, '--indoor', '1')) == 0
+    assert len(ShardSet([out / 'best.txt'])) == 2
+    assert refusal('--quality-steps', '3')[0] == f'{out}/quality'
+    for record in out.glob('*.steps'):
+        record.unlink()
+    assert pipeline.main(other(words, '--quality-steps', '3')) == 0     # made before the record
+
+
 def test_a_failing_step_is_named(words, tmp_path, capsys):
     (tmp_path / 'micro.yaml').write_text('network: nothing\n')
     assert pipeline.main(words) == 1
@@ -74,6 +114,8 @@ def test_a_failing_step_is_named(words, tmp_path, capsys):
     assert 'this step failed: python -m training.train --config' in said
     assert pipeline.main([*words, '--val', 'x']) == 1
     assert '--val x is not NAME=FOLDER' in capsys.readouterr().err
+    assert pipeline.main([*words, '--configs', 'a.yaml', 'b.yaml']) == 1
+    assert '--configs names 2 files; give one or three' in capsys.readouterr().err
 
 
 def test_unsorted_photos_are_refused_before_the_first_step(tmp_path, capsys):

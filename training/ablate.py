@@ -8,8 +8,9 @@ Examples:
         --row-data 'without out-painting=shards/black'
 
 The tables are training/configs/ablation_<table>.yaml: what each row changes in the config, and
-what the paper measured. A finished row is kept, a killed one goes on where it was saved. Writes
-<out>/<table>/table.md; under `accelerate launch` every row trains on all processes.
+what the paper measured. A finished row is kept, a killed one goes on where it was saved, one that
+was asked for otherwise is refused. Writes <out>/<table>/table.md; under `accelerate launch` every
+row trains on all processes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from da_ros.errors import DaRosError
 from training import train
 from training.ablation_table import markdown
 from training.held_back import score_checkpoint
+from training.job import check_job, check_same, write_job
 from training.run_folder import current_commit
 from training.train_config import config_from_dict, TrainConfig
 
@@ -97,20 +99,22 @@ def run_row(row: Row, seed: int, folder: Path, data: list[str],
     Train and score one row with one seed, or return what an earlier run found.
 
     :return: the config, `scores` by alignment, `steps`, `commit`
-    :raises DaRosError: if the row fails or was run with another config
+    :raises DaRosError: if the row fails, or was begun with another config, data or --val
     """
     config = row_config(row, seed, args.base)
-    asked = {'config': config.as_dict(), 'steps': args.steps, 'data': data, 'max_m': row.max_m}
+    asked = {'config': config.as_dict(), 'steps': args.steps, 'data': data, 'val': args.val,
+             'max_m': row.max_m}
     result = folder / 'result.json'
     if result.exists():
         found = json.loads(result.read_text())
-        if changed := [key for key in asked if found[key] != asked[key]]:
-            raise AblationError(f'{folder} was run with another {changed[0]}; delete it or choose '
-                                'another --out')
+        check_same(folder, found, asked)
         return found
+    if (folder / 'resume.pt').exists():
+        check_job(folder, asked)
+    PartialState().wait_for_everyone()          # everybody has looked
     main_process = PartialState().is_main_process
     if main_process:
-        folder.mkdir(parents=True, exist_ok=True)
+        write_job(folder, asked)
         (folder / 'config.yaml').write_text(yaml.safe_dump(config.as_dict()))
     PartialState().wait_for_everyone()
     train.train(train.parse_args([

@@ -107,9 +107,10 @@ def run_panorama(args: argparse.Namespace) -> Skips:
 
 
 def run_frames(args: argparse.Namespace) -> Skips:
-    from training.curation.frames import extract
+    from training.curation.frames import check_names, extract
 
     skips = Skips()
+    check_names(args.videos, args.out)
     for video in args.videos:
         try:
             count = extract(video, args.out, args.every, args.min_sharpness, args.min_change)

@@ -132,7 +132,7 @@ def label_portion(portion: Portion, networks: Networks, out: Path, bar: tqdm) ->
             {**networks.hashes, 'inputs': portion.digest(), 'images': labelled,
              'skipped': skipped}, indent=1) + '\n')
 
-    return write_shard(out / f'{portion.name}.tar', samples(), {})
+    return write_shard(shard_path(portion, out), samples(), {})
 
 
 def record_path(portion: Portion, out: Path) -> Path:
@@ -140,15 +140,18 @@ def record_path(portion: Portion, out: Path) -> Path:
     return out / f'{portion.name}.json'
 
 
-def is_finished(portion: Portion, out: Path, hashes: dict[str, str]) -> bool:
+def shard_path(portion: Portion, out: Path) -> Path:
+    """Return the shard of a portion."""
+    return out / f'{portion.name}.tar'
+
+
+def check_finished(portion: Portion, out: Path, hashes: dict[str, str]) -> None:
     """
-    Return whether the shard of a portion is there.
+    Refuse the finished shard of a portion if it is not the one that would be made now.
 
     :raises LabelError: if it was made by another network or from other images
     """
-    shard = out / f'{portion.name}.tar'
-    if not shard.exists():
-        return False
+    shard = shard_path(portion, out)
     try:
         record = json.loads(record_path(portion, out).read_text())
     except (OSError, ValueError) as error:
@@ -158,7 +161,6 @@ def is_finished(portion: Portion, out: Path, hashes: dict[str, str]) -> bool:
         if record.get(name) != wanted.get(name):
             raise LabelError(f'{shard} was made with other {name} ({record.get(name)}, not '
                              f'{wanted.get(name)}); delete it or choose another --out')
-    return True
 
 
 def run(args: argparse.Namespace) -> int:
@@ -168,11 +170,14 @@ def run(args: argparse.Namespace) -> int:
     networks = load_networks(args, state.device)
     portions = find_portions(args.data, args.per_shard)
     args.out.mkdir(parents=True, exist_ok=True)
-    todo = [p for p in portions if not is_finished(p, args.out, networks.hashes)]
+    finished = [p for p in portions if shard_path(p, args.out).exists()]
+    todo = [p for p in portions if not shard_path(p, args.out).exists()]
+    for portion in finished[state.process_index::state.num_processes]:
+        check_finished(portion, args.out, networks.hashes)
     state.wait_for_everyone()       # everybody has looked before anybody writes
     mine = todo[state.process_index::state.num_processes]
-    if state.is_main_process and len(todo) < len(portions):
-        print(f'{len(portions) - len(todo)} finished shards are kept')
+    if state.is_main_process and finished:
+        print(f'{len(finished)} finished shards are kept')
     start, cpu = time.perf_counter(), time.process_time()
     with tqdm(unit='image', disable=None if state.is_main_process else True) as bar:
         done = sum(label_portion(portion, networks, args.out, bar) for portion in mine)

@@ -15,8 +15,9 @@ themselves what they show.
     stage2   realism-invariant labeler, on synthetic shards and the best labels
     stage3   final model, on synthetic shards and stage 2's labels of all images
 
-A finished step is kept; a killed one goes on where it can. Every stage starts anew and has the
-same budget. Writes <out>/table.md: what each stage did to held-back accuracy.
+A finished step is kept; a killed one goes on where it can. Beside what a step makes, NAME.steps
+holds the commands up to it: what other commands made is refused. Every stage starts anew and has
+the same budget. Writes <out>/table.md: what each stage did to held-back accuracy.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from da_ros.errors import DaRosError
 from training import discriminate, label, selection, train
 from training.data.unlabelled import IMAGE_SUFFIXES
 from training.held_back import score_checkpoint
+from training.job import write_whole
 from training.report import markdown_table
 
 CONFIGS = Path(__file__).parent / 'configs'
@@ -44,7 +46,7 @@ COLUMNS = {'AbsRel': ('none', 'abs_rel'), 'AbsRel aligned': ('median', 'abs_rel'
 
 
 class PipelineError(DaRosError):
-    """A step that failed; the step has said why."""
+    """A step that failed and has said why, or one whose command has changed."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,22 @@ class Step:
 
     def __str__(self) -> str:
         return f'python -m {self.module.__name__} {shlex.join(self.words)}'
+
+    @property
+    def out(self) -> Path:
+        """Return what it makes, a folder or a file."""
+        return Path(self.words[self.words.index('--out') + 1])
+
+    @property
+    def record(self) -> Path:
+        """Return the file that holds the commands up to this step."""
+        return self.out.with_name(f'{self.out.name}.steps')
+
+    @property
+    def begun(self) -> bool:
+        """Return whether something is there that would be kept or gone on from."""
+        return self.done is not None and (
+            self.done.exists() or (self.out / 'resume.pt').exists())
 
     def __call__(self) -> None:
         """:raises DaRosError: if it fails."""
@@ -106,15 +124,21 @@ def run(args: argparse.Namespace) -> None:
     """
     Run every step that is not done, then score the stages.
 
-    :raises PipelineError: if a step fails; a later run goes on with it
+    :raises PipelineError: if a step fails (a later run goes on with it) or its command has changed
     """
     main_process = PartialState(cpu=not torch.cuda.is_available()).is_main_process
-    for step in steps_of(args):
+    steps = steps_of(args)
+    commands = [str(step) for step in steps]
+    for number, step in enumerate(steps, 1):
+        check_commands(step, commands[:number])
+    for number, step in enumerate(steps, 1):
         if step.done and step.done.exists():
             continue
         PartialState().wait_for_everyone()          # everybody has looked
         if main_process:
             print(f'\n$ {step}', flush=True)
+        if main_process and step.done:
+            write_whole(step.record, '\n'.join(commands[:number]) + '\n')
         try:
             step()
         except DaRosError as error:
@@ -126,6 +150,23 @@ def run(args: argparse.Namespace) -> None:
         text = held_back_table(args)
         (args.out / 'table.md').write_text(text)
         print(f'\n{text}')
+
+
+def check_commands(step: Step, commands: list[str]) -> None:
+    """
+    Refuse what a step made if it, or a step before it, had another command.
+
+    What an earlier version made, without a record, is taken as it is.
+
+    :param commands: up to this step
+    :raises PipelineError: naming the step that changed
+    """
+    if not step.begun or not step.record.exists():
+        return
+    for was, now in zip(step.record.read_text().splitlines(), commands):
+        if was != now:
+            raise PipelineError(f'{step.out} was made by other commands; delete it or choose '
+                                f'another --out; this step was: {was} and is now: {now}')
 
 
 def check_places(folders: list[Path]) -> None:

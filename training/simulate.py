@@ -7,6 +7,7 @@ Example:
     python -m training.simulate --sheet shards/train/00000.tar sheet.png
 
 The range masks at 10, 20, 50 and 100 m are not stored: they are `range <= threshold`, exactly.
+Finished shards are kept; OUT/job.json says of what, and another job is refused.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ import numpy as np
 from tqdm import tqdm
 
 from da_ros.errors import DaRosError
-from training.data.shards import contact_sheet, read_shard, ShardError, write_shard
+from da_ros.files import write_image
+from training.data.shards import contact_sheet, read_shard, ShardError, ShardSet, write_shard
+from training.job import check_job, write_job
 
+DECIDES = ('seed', 'per_shard', 'size', 'only', 'mix', 'near', 'marked', 'benchmark')    # a shard
 _simulator = None
 
 
@@ -57,7 +61,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def mix_of(args: argparse.Namespace):
     """Return the mixture that the arguments describe."""
-    from training.simulator.generate import MixConfig
+    from training.simulator.generate import check_mix, MixConfig
 
     try:
         height, width = (int(n) for n in args.size.split('x'))
@@ -71,7 +75,7 @@ def mix_of(args: argparse.Namespace):
         view = replace(view, near_things=args.near)
     if args.marked is not None or args.only:
         view = replace(view, marked=args.marked or 0.0)     # a single world stays as it is
-    return replace(mix, view=view)
+    return check_mix(replace(mix, view=view))
 
 
 def parse_mix(words) -> tuple[tuple[str, float], ...]:
@@ -111,6 +115,27 @@ def jobs_of(args: argparse.Namespace) -> list[Job]:
                 args.device) for i in range(-(-args.count // args.per_shard))]
 
 
+def is_finished(job: Job) -> bool:
+    """
+    Return whether a shard is there, with all the images that are wanted of it.
+
+    :raises ShardError: if it is corrupt
+    """
+    return job.path.exists() and len(ShardSet([job.path])) >= job.count
+
+
+def claim(args: argparse.Namespace) -> None:
+    """
+    Say in OUT/job.json whose shards these are.
+
+    :raises JobError: if the folder holds the shards of another job
+    """
+    asked = {'assets': str(args.assets.resolve()), **{name: vars(args)[name] for name in DECIDES}}
+    if any(args.out.glob('*.tar')):
+        check_job(args.out, asked)
+    write_job(args.out, asked)
+
+
 def render_shard(job: Job) -> tuple[int, float]:
     """Render one shard; returns the number of images and the time it took [s]."""
     from training.simulator.generate import Simulator
@@ -141,9 +166,9 @@ def main(argv=None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Render the shards that are not there yet; say how fast."""
-    args.out.mkdir(parents=True, exist_ok=True)
     wanted = jobs_of(args)
-    jobs = [job for job in wanted if not job.path.exists()]
+    claim(args)
+    jobs = [job for job in wanted if not is_finished(job)]
     if len(jobs) < len(wanted):
         print(f'{len(wanted) - len(jobs)} finished shards are kept')
     if not jobs:
@@ -163,8 +188,7 @@ def run(args: argparse.Namespace) -> int:
 def write_sheet(shard: Path, picture: Path, count: int = 24) -> int:
     samples = [s for s, _ in zip(read_shard(shard), range(count))]
     sheet = np.ascontiguousarray(contact_sheet(samples)[..., ::-1])
-    cv2.imwrite(str(picture), sheet)
-    print(picture)
+    print(write_image(picture, sheet))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import csv
+import filecmp
 import os
 from pathlib import Path
 import shlex
@@ -18,9 +19,7 @@ from training.curation.outpaint import CurationError
 from training.curation.sorting import Classifier
 from training.curation.upright import find_vertical
 from training.data.checks import Skips
-from training.data.files import DataError, read_picture
-
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
+from training.data.files import DataError, IMAGE_SUFFIXES, read_picture
 
 
 def panoramas(folder: Path, skips: Skips) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
@@ -29,10 +28,10 @@ def panoramas(folder: Path, skips: Skips) -> Iterator[tuple[Path, NDArray[np.uin
 
     :raises CurationError: if there is no image
     """
-    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES and
+    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES and
                    not any(part.startswith('.') for part in p.relative_to(folder).parts))
     if not paths:
-        raise CurationError(f'{folder} holds no image ({", ".join(SUFFIXES)})')
+        raise CurationError(f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)})')
     for path in tqdm(paths, unit='image'):
         try:
             image = read_picture(path)
@@ -51,6 +50,7 @@ def keep_upright(folder: Path, out: Path, max_tilt_deg: float, drop_unsure: bool
     Link the panoramas whose vertical is the image's own into a folder; write OUT/upright.csv.
 
     :return: how many were 'upright', 'tilted' and 'unsure'
+    :raises CurationError: if there is no image, or OUT holds another one of its name
     """
     counts = {'upright': 0, 'tilted': 0, 'unsure': 0}
     rows = []
@@ -72,6 +72,7 @@ def sort_by_place(folder: Path, out: Path, classify: Classifier, skips: Skips) -
     Link the panoramas into OUT/indoor and OUT/outdoor; write OUT/places.csv.
 
     :return: how many went where
+    :raises CurationError: if there is no image, or OUT holds another one of its name
     """
     counts, rows = {'indoor': 0, 'outdoor': 0}, []
     for path, image in panoramas(folder, skips):
@@ -130,8 +131,11 @@ def _run(words: list[str]) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
+    """:raises CurationError: if another image has that name already."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
+        if not filecmp.cmp(source, target, shallow=False):
+            raise CurationError(f'{target} is another image than {source}; give another --out')
         return
     try:
         os.link(source, target)

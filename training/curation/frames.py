@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from da_ros.files import write_image
 from training.curation.outpaint import CurationError
+from training.job import check_job, write_job
 
 SMALL = (512, 256)
 
@@ -68,6 +69,15 @@ def good_frames(video: Path, every_s: float, min_sharpness: float,
         raise CurationError(f'{video} holds no frame that can be decoded')
 
 
+def check_names(videos: list[Path], out: Path) -> None:
+    """:raises CurationError: if two videos would fill the same folder."""
+    named: dict[str, Path] = {}
+    for video in videos:
+        if named.setdefault(video.stem, video) != video:
+            raise CurationError(f'{named[video.stem]} and {video} would both become '
+                                f'{out / video.stem}; give them different --out')
+
+
 def extract(video: Path, out: Path, every_s: float = 1.0, min_sharpness: float = 0.002,
             min_change: float = 2.0) -> int:
     """
@@ -75,9 +85,15 @@ def extract(video: Path, out: Path, every_s: float = 1.0, min_sharpness: float =
 
     :return: number of frames written
     :raises CurationError: as :func:`good_frames`; nothing is left of an unfinished video
+    :raises JobError: if OUT/NAME holds the frames of another video, or of other limits
     """
     folder = out / video.stem
+    if not video.is_file():
+        raise CurationError(f'no file {video}')
+    asked = {'video': f'{video.name} of {video.stat().st_size} bytes', 'every_s': every_s,
+             'min_sharpness': min_sharpness, 'min_change': min_change}
     if folder.exists():
+        check_job(folder, asked)
         return 0
     part = out / f'.{video.stem}.tmp'
     shutil.rmtree(part, ignore_errors=True)
@@ -85,7 +101,8 @@ def extract(video: Path, out: Path, every_s: float = 1.0, min_sharpness: float =
     try:
         for number, frame in good_frames(video, every_s, min_sharpness, min_change):
             write_image(part / f'{video.stem}_{number:06d}.jpg', frame)
+        write_job(part, asked)
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return len(list(folder.iterdir()))
+    return len(list(folder.glob('*.jpg')))

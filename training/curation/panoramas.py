@@ -18,6 +18,7 @@ from training.data.catalogue import CATALOGUE, open_set
 from training.data.checks import check_has_valid, resized, Skips, usable
 from training.data.files import Panoramas
 from training.data.shards import write_shard
+from training.job import check_job, write_job, write_whole
 from training.sample import Sample
 
 
@@ -80,48 +81,56 @@ class Resized:
 _samples = None
 
 
-def write_one(task: tuple[PanoramaJob, int, int]) -> tuple[int, list[str]]:
-    """Write one shard; return the number of samples and why others were skipped."""
+def write_one(task: tuple[PanoramaJob, int, int]) -> int:
+    """
+    Write one shard, and before it what was skipped: NNNNN.json.
+
+    :return: number of views that were looked at
+    """
     global _samples
     job, shard, total = task
     if _samples is None or _samples[0] != job:
         cv2.setNumThreads(1)
         _samples = job, samples_of(job)
-    skipped: list[str] = []
     indices = range(shard * job.per_shard, min((shard + 1) * job.per_shard, total))
-    write_shard(job.out / f'{shard:05d}.tar', _usable(_samples[1], indices, skipped),
+    path = job.out / f'{shard:05d}.tar'
+    write_shard(path, _usable(_samples[1], indices, path.with_suffix('.json')),
                 {'seed': job.seed, 'shard': shard, 'set': job.name})
-    return len(indices), skipped
+    return len(indices)
 
 
-def _usable(samples, indices, skipped: list[str]) -> Iterator[Sample]:
+def _usable(samples, indices, record: Path) -> Iterator[Sample]:
+    skipped = []
     for index in indices:
         try:
             yield usable(samples, index)
         except DaRosError as error:
             skipped.append(str(error))
+    write_whole(record, json.dumps({'skipped': skipped}, indent=1) + '\n')
 
 
 def write_panoramas(job: PanoramaJob, workers: int = 1) -> Skips:
     """
     Write the shards of a job that are not there yet.
 
-    :return: what was skipped, by name
+    :return: what was skipped, by name, also by earlier runs
     :raises DaRosError: if the data set cannot be opened, has no valid pixel, or the disk is full
     """
     samples = samples_of(job)
     check_has_valid(job.name, samples)
     total = job.count or len(samples)
     _claim(job)
-    tasks = [(job, shard, total) for shard in range(-(-total // job.per_shard))
+    shards = range(-(-total // job.per_shard))
+    tasks = [(job, shard, total) for shard in shards
              if not (job.out / f'{shard:05d}.tar').exists()]
-    skips = Skips()
     done = total - sum(min(job.per_shard, total - s * job.per_shard) for _, s, _ in tasks)
     with tqdm(total=total, initial=done, unit='panorama') as bar:
-        for count, skipped in _run(tasks, workers):
+        for count in _run(tasks, workers):
             bar.update(count)
-            for reason in skipped:
-                skips.add(job.name, reason)
+    skips = Skips()
+    for record in (job.out / f'{shard:05d}.json' for shard in shards):
+        for reason in json.loads(record.read_text())['skipped'] if record.exists() else ():
+            skips.add(job.name, reason)
     return skips
 
 
@@ -129,22 +138,12 @@ def _claim(job: PanoramaJob) -> None:
     """
     Say in OUT/job.json whose shards these are.
 
-    :raises CurationError: if the folder holds the shards of another job
+    :raises JobError: if the folder holds the shards of another job
     """
-    told = {key: str(value) for key, value in asdict(job).items() if key != 'out'}
-    path = job.out / 'job.json'
-    if path.is_file():
-        found = json.loads(path.read_text())
-        other = [f'{key} {found.get(key)} (now {told[key]})' for key in told
-                 if found.get(key) != told[key]]
-        if other:
-            raise CurationError(f'{job.out} holds shards of another job: {", ".join(other)}; '
-                                'give another folder')
-        return
-    job.out.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix('.tmp')
-    part.write_text(json.dumps(told, indent=1))
-    part.rename(path)
+    asked = {key: str(value) for key, value in asdict(job).items() if key != 'out'}
+    if any(job.out.glob('*.tar')):
+        check_job(job.out, asked)
+    write_job(job.out, asked)
 
 
 def _run(tasks, workers: int):

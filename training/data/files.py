@@ -22,6 +22,7 @@ from training.sample import Sample
 
 os.environ.setdefault('OPENCV_IO_ENABLE_OPENEXR', '1')      # OpenCV asks when it first reads one
 RangeMap = NDArray[np.float32]
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
 END_OF_FILE = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}      # by first bytes: JPEG, PNG
 
 
@@ -152,7 +153,10 @@ def read_raw(path: Path) -> NDArray:
 def _decode(path: Path, flags: int) -> NDArray:
     if not path.is_file():
         raise DataError(f'no file {path}')
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f'{path} cannot be read: {error.strerror or error}') from error
     end = END_OF_FILE.get(data[:2])
     if end is not None and end not in data[len(data) // 2:]:
         raise DataError(f'{path} is cut off; fetch it again')       # OpenCV would fill it up

@@ -2,15 +2,24 @@
 Your own perspective RGB-D: `NAME.jpg` or `NAME.png` beside `NAME_depth_mm.png`.
 
 The depth is uint16 millimetres along the optical axis (REP 118), 0 = unknown; one horizontal
-field of view for all.
+field of view for all. An image without depth is no sample: it is skipped by its name.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from training.curation.placement import pinhole_from_field, range_from_depth
-from training.data.files import clean_range, DataError, pairs_of, read_counts, Views
+from training.data.files import (
+    clean_range,
+    DataError,
+    IMAGE_SUFFIXES,
+    Pair,
+    read_counts,
+    Views,
+)
 
 SUFFIX = '_depth_mm.png'
 
@@ -19,13 +28,14 @@ def samples(root, field_deg: float | None = None) -> Views:
     """
     Return the views of one folder.
 
-    :raises DataError: without a field of view
+    :raises DataError: without a field of view, or if no image has its depth beside it
     """
     if field_deg is None or not 0 < field_deg < 180:
         raise DataError('a folder of RGB-D needs field_deg, the horizontal field of view')
-    pairs = pairs_of(root, '*.*', lambda image: image.with_name(image.stem + SUFFIX))
-    pairs = [pair for pair in pairs if pair.depth.is_file()]
-    if not pairs:
+    images = [path for path in sorted(Path(root).glob('*'))
+              if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.endswith(SUFFIX)]
+    pairs = [Pair(path, path.with_name(path.stem + SUFFIX)) for path in images]
+    if not any(pair.depth.is_file() for pair in pairs):
         raise DataError(f'{root} holds no NAME.jpg or .png beside NAME{SUFFIX}')
 
     def decode(pair, size_hw):

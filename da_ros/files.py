@@ -40,13 +40,14 @@ def write_image(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> Pa
     :raises FileError: unknown suffix, no such folder to be, full disk
     """
     try:
+        encoded = cv2.imencode(path.suffix, image)[1]
+    except cv2.error as error:
+        raise FileError(f'{path} cannot be written: no image ends in {path.suffix!r}') from error
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = cv2.imwrite(str(path), image)
-    except (OSError, cv2.error) as error:
-        reason = getattr(error, 'strerror', None) or f'no image ends in {path.suffix!r}'
-        raise FileError(f'{path} cannot be written: {reason}') from error
-    if not written:
-        raise FileError(f'{path} cannot be written; check the folder and the free space')
+        path.write_bytes(encoded.tobytes())         # cv2.imwrite takes a full disk for a success
+    except OSError as error:
+        raise FileError(f'{path} cannot be written: {error.strerror or error}') from error
     return path
 
 

@@ -1,3 +1,6 @@
+from pathlib import Path
+import tarfile
+
 import numpy as np
 import pytest
 
@@ -109,6 +112,41 @@ def test_labels_of_other_images_are_refused(tmp_path):
     _, labels = write_pairs(tmp_path / 'b', 2, 0)
     with pytest.raises(discriminate.LabelError, match='no label in .*b_labels was made from'):
         LabelPairs(truth, labels)
+
+
+def damage(folder, key, suffix, at):
+    """Overwrite a member of a shard behind its first `at` bytes."""
+    shard = Path(folder) / '00000.tar'
+    with tarfile.open(shard) as tar:
+        info = tar.getmember(f'{key}{suffix}')
+    data = bytearray(shard.read_bytes())
+    data[info.offset_data + at:info.offset_data + info.size] = b'\xff' * (info.size - at)
+    shard.write_bytes(data)
+
+
+def test_damaged_pairs_are_replaced_counted_and_named(tmp_path, capsys):
+    pairs, val = write_pairs(tmp_path / 'train', 6, 0), write_pairs(tmp_path / 'val', 6, 1)
+    damage(pairs[0], '00000_0001', '.jpg', 100)             # truth
+    damage(pairs[1], '00000_0002', '.json', 0)              # label
+    damage(val[1], '00000_0003', '.range.png', 50)
+    (Path(val[1]) / '00001.tar').write_bytes(b'no tar' * 200)
+    assert discriminate.main(['--pairs', *pairs, '--val', *val, '--steps', '6', '--batch', '3',
+                              '--look-every', '6', '--out', str(tmp_path / 'quality')]) == 0
+    said = capsys.readouterr()
+    assert '2 held-back labels' in said.out          # of the three with odd numbers
+    assert 'left out: 4 labels, truths or shards that are damaged' in said.err
+    for name in ('train_truth/00000.tar:00000_0001.jpg', 'train_labels/00000.tar:00000_0002',
+                 'val_labels/00000.tar:00000_0003.range.png', '00001.tar cannot be read'):
+        assert name in said.err
+
+
+def test_pairs_that_are_all_damaged_are_one_line(tmp_path, capsys):
+    pairs = write_pairs(tmp_path / 'a', 2, 0)
+    for key in ('00000_0000', '00000_0001'):
+        damage(pairs[0], key, '.jpg', 100)
+    assert discriminate.main(['--pairs', *pairs, '--val', *write_pairs(tmp_path / 'b', 2, 0),
+                              '--steps', '1', '--out', str(tmp_path / 'quality')]) == 1
+    assert '160 draws gave 0 sound pairs; the first of 2 damages' in capsys.readouterr().err
 
 
 def test_truth_is_taken_at_the_size_of_the_label(tmp_path):

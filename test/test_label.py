@@ -267,3 +267,16 @@ def test_a_released_checkpoint_labels(setting, monkeypatch, capsys):
     wanted = labeler.label(np.ascontiguousarray(image)).range_m
     np.testing.assert_allclose(labels[0].range_m, wanted, rtol=1e-3)      # shards hold float16
     assert len(labels) == 2 and np.isfinite(wanted).any()
+
+
+def test_what_a_damaged_shard_has_lost_is_named(setting, capsys):
+    shard = setting / 'shards' / 'a.tar'
+    whole = shard.read_bytes()
+    header = whole.index(b'a_0002.jpg')
+    shard.write_bytes(whole[:header])
+    words = ['--checkpoint', f'{setting}/labeler', '--data', f'{setting}/shards', '--out',
+             f'{setting}/out']
+    assert label.main(words) == 0
+    captured = capsys.readouterr()
+    assert '2 labels in 1 shards' in captured.out
+    assert 'a.tar is damaged after 6 members' in captured.out + captured.err

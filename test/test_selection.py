@@ -1,4 +1,5 @@
 from pathlib import Path
+import tarfile
 
 import numpy as np
 import pytest
@@ -60,6 +61,20 @@ def test_what_the_label_says_comes_before_its_folder_and_its_scene():
     assert place_of({'name': 'outdoor/indoor/a.jpg', 'source': 'street'}) == 'indoor'
     assert place_of({'name': 'x/indoor.jpg', 'source': 'street'}) == 'outdoor'
     assert place_of({'name': 'x/a.jpg', 'source': 'x'}) == ''
+
+
+def test_damaged_labels_are_left_out_counted_and_named(labels, tmp_path, capsys):
+    (labels / 'c.tar').write_bytes(b'no tar' * 200)
+    with tarfile.open(labels / 'b.tar') as tar:
+        info = tar.getmember('b_0001.json')             # the best
+    data = bytearray((labels / 'b.tar').read_bytes())
+    data[info.offset_data:info.offset_data + 4] = b'\xff' * 4
+    (labels / 'b.tar').write_bytes(data)
+    assert selection.main(['--labels', str(labels), '--out', str(tmp_path / 'best.txt')]) == 0
+    said = capsys.readouterr()
+    assert 'indoor: 4 of 4' in said.out
+    assert 'left out: 2 labels or shards that are damaged' in said.err
+    assert 'c.tar cannot be read' in said.err and 'b.tar:b_0001 is corrupt' in said.err
 
 
 def test_labels_without_score_or_place_are_one_line(labels, tmp_path, capsys):

@@ -96,7 +96,7 @@ def test_a_sheet_is_written_or_the_command_fails(words, tmp_path, capsys):
     assert cv2.imread(f'{tmp_path}/new/sheet.png') is not None
     (tmp_path / 'taken.png').mkdir()
     assert simulate.main(['--sheet', shard, f'{tmp_path}/taken.png']) == 1
-    assert 'taken.png cannot be written; check the folder' in capsys.readouterr().err
+    assert 'taken.png cannot be written: Is a directory' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('name, message', [

@@ -31,6 +31,9 @@ from training.train_config import TrainConfig, TrainError
 
 DRAWS_PER_SAMPLE = 20        # corrupt samples in a row before giving up
 PREFETCH = 4                 # batches per data process
+# panoramic sets that cannot be opened by their name and folder alone
+OPTIONS_NEEDED = {'dap2m': '--option list_file=FILE metres_per_unit=NUMBER',
+                  'panosuncg': '--option list_file=FILE'}
 
 
 class Batch(NamedTuple):
@@ -116,8 +119,9 @@ class Sources:
             samples.names() if isinstance(samples, ShardSet) else
             [f'{path.partition(":")[0]}: {len(samples)} samples'])]
 
+    @property
     def corrupt(self) -> list[str]:
-        """Return one message per shard that was left out."""
+        """One message per shard that is damaged."""
         return [message for samples in self.sets for message in getattr(samples, 'corrupt', ())]
 
 
@@ -125,7 +129,7 @@ def open_source(path: str) -> Samples:
     """
     Return the samples of `PATH` (shards) or `NAME:PATH` (a panoramic data set).
 
-    :raises DaRosError: if there are none, or they are perspective pictures
+    :raises DaRosError: if there are none, they are perspective pictures, or the set needs options
     """
     name, colon, folder = path.partition(':')
     if not colon or name not in CATALOGUE:
@@ -133,6 +137,10 @@ def open_source(path: str) -> Samples:
     if not CATALOGUE[name].panoramic:
         raise TrainError(f'{name} holds perspective pictures; make panoramas of them with '
                          'training.curate and give the shards')
+    if name in OPTIONS_NEEDED:
+        raise TrainError(f'{name} needs options; make shards with `python -m training.curate '
+                         f'panorama --set {name}={folder} {OPTIONS_NEEDED[name]} --out shards/'
+                         f'{name}` and give those')
     return open_set(name, folder)
 
 

@@ -25,6 +25,7 @@ import sys
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
 import numpy as np
 from numpy.typing import NDArray
 import torch
@@ -36,24 +37,37 @@ from da_ros.range_map import resample_nearest
 from da_ros.sphere import solid_angles
 from training import metrics
 from training.checkpoint import save_checkpoint
-from training.data.shards import ShardSet
+from training.data.shards import ShardError, ShardSet
 from training.labeler import LabelError
 from training.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
 from training.protocols import aligned_with, compare, get_protocol
 
 NEAR_M, FAR_M = 0.1, 100.0      # beyond both, and empty, the range is cut
 LEARNING_RATE, BETAS = 2e-4, (0.5, 0.999)       # Isola et al. 2017
+DRAWS_PER_PAIR = 20             # damaged pairs in a row before giving up
 
 
 class LabelPairs:
-    """Truth of synthetic images beside the labels of a labeler, at the label's size."""
+    """
+    Truth of synthetic images beside the labels of a labeler, at the label's size.
+
+    What is damaged is left out and noted in `skipped`.
+    """
 
     def __init__(self, truth: str | Path, labels: str | Path) -> None:
         """:raises LabelError: if no label was made from a sample of the truth."""
         self._truth, self._labels = ShardSet([truth]), ShardSet([labels])
+        self.skipped = dict.fromkeys((*self._truth.corrupt, *self._labels.corrupt))
         place = {self._truth.name(i): i for i in range(len(self._truth))}
-        names = [self._labels.meta(i).get('name') for i in range(len(self._labels))]
-        self._pairs = [(place[name], i) for i, name in enumerate(names) if name in place]
+        self._pairs = []
+        for index in range(len(self._labels)):
+            try:
+                name = self._labels.meta(index).get('name')
+            except ShardError as error:
+                self.skipped[str(error)] = None
+                continue
+            if name in place:
+                self._pairs.append((place[name], index))
         if not self._pairs:
             raise LabelError(f'no label in {labels} was made from a sample of {truth}; label that '
                              'folder with training.label')
@@ -61,10 +75,14 @@ class LabelPairs:
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def __getitem__(self, index: int) -> tuple[NDArray, NDArray, NDArray]:
-        """Return image (h, w, 3) uint8 RGB, true and labelled range (h, w) [m]."""
-        truth, label = (data[i] for data, i in
-                        zip((self._truth, self._labels), self._pairs[index]))
+    def __getitem__(self, index: int) -> tuple[NDArray, NDArray, NDArray] | None:
+        """Return image (h, w, 3) uint8 RGB, true and labelled range (h, w) [m]; or None, noted."""
+        try:
+            truth, label = (data[i] for data, i in
+                            zip((self._truth, self._labels), self._pairs[index]))
+        except ShardError as error:
+            self.skipped[str(error)] = None
+            return None
         target = resample_nearest(truth.range_m, *label.range_m.shape)
         return label.image, target, label.range_m
 
@@ -103,11 +121,26 @@ def real_fake_loss(network: nn.Module, image: Tensor, real: Tensor, fake: Tensor
     return 0.5 * (patch_mean((good - 1) ** 2).mean() + patch_mean(bad ** 2).mean())
 
 
+def draw(pairs: LabelPairs, size: int, rng: np.random.Generator) -> list[tuple[NDArray, ...]]:
+    """
+    Return random pairs; one that is damaged is replaced by the next draw.
+
+    :raises LabelError: if nearly all are damaged
+    """
+    found: list[tuple[NDArray, ...]] = []
+    for _ in range(DRAWS_PER_PAIR * size):
+        pair = pairs[int(rng.integers(len(pairs)))]
+        found += [pair] if pair is not None else []
+        if len(found) == size:
+            return found
+    raise LabelError(f'{DRAWS_PER_PAIR * size} draws gave {len(found)} sound pairs; the first of '
+                     f'{len(pairs.skipped)} damages: {next(iter(pairs.skipped))}')
+
+
 def make_batch(pairs: LabelPairs, size: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
     """Return image (B, 3, h, w), real and fake shape (B, 1, h, w), rolled and mirrored alike."""
     rows = []
-    for index in rng.integers(len(pairs), size=size):
-        image, target, label = pairs[int(index)]
+    for image, target, label in draw(pairs, size, rng):
         unknown = np.isnan(target) | np.isnan(label)    # so that a hole does not tell them apart
         planes = np.concatenate([
             image / np.float32(255), normalised_shape(target, unknown)[..., None],
@@ -163,7 +196,10 @@ def validate(network: nn.Module, pairs: LabelPairs, indices: Sequence[int]) -> d
     """
     rows = []
     for index in indices:
-        image, target, label = pairs[index]
+        pair = pairs[index]
+        if pair is None:
+            continue
+        image, target, label = pair
         unknown = np.isnan(target) | np.isnan(label)
         rows.append((
             quality(network, image, label),
@@ -185,13 +221,13 @@ class Best:
     """The weights whose scores go best with the error of some held-back labels."""
 
     def __init__(self, network: nn.Module, pairs: LabelPairs) -> None:
-        self.network, self._pairs = network, pairs
+        self.network, self.pairs = network, pairs
         self.step, self.correlation = 0, math.inf
         self.state: dict[str, Tensor] = {}
 
     def look(self, step: int) -> None:
         """Keep the network's weights if they are the best so far."""
-        found = validate(self.network.eval(), self._pairs, range(0, len(self._pairs), 2))
+        found = validate(self.network.eval(), self.pairs, range(0, len(self.pairs), 2))
         self.network.train()
         correlation = found['rank_correlation_aligned']
         if not self.state or correlation < self.correlation:
@@ -201,7 +237,16 @@ class Best:
     def verdict(self) -> dict[str, float]:
         """Return the network to its best weights and say how they do on the other labels."""
         self.network.load_state_dict(self.state)
-        return validate(self.network.eval(), self._pairs, range(1, len(self._pairs), 2))
+        return validate(self.network.eval(), self.pairs, range(1, len(self.pairs), 2))
+
+
+def name_skipped(messages: list[str]) -> None:
+    """Count and name on stderr what was damaged."""
+    if messages:
+        print(f'left out: {len(messages)} labels, truths or shards that are damaged',
+              file=sys.stderr)
+    for message in messages:
+        print(f'  {message}', file=sys.stderr)
 
 
 def train(args: argparse.Namespace) -> dict[str, float]:
@@ -228,7 +273,9 @@ def train(args: argparse.Namespace) -> dict[str, float]:
             best.look(step + 1)
             bar.set_postfix(loss=f'{loss.item():.3f}', best=best.step)
     scores = {**best.verdict(), 'step': best.step} if rank == 0 else {}
+    met = gather_object([*pairs.skipped, *best.pairs.skipped])
     if rank == 0:
+        name_skipped(sorted(set(met)))
         provenance = {'steps': args.steps, 'batch': args.batch, 'seed': args.seed,
                       'pairs': len(pairs), 'held_back': scores}
         save_checkpoint(args.out, 'discriminator', asdict(bare.config), bare.state_dict(),

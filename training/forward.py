@@ -15,7 +15,7 @@ from training.checkpoint import build, load_checkpoint, load_strictly
 from training.networks.dap import Dap, METRES_PER_UNIT
 from training.networks.pano_tiny import PanoTiny
 from training.networks.spherevit import imagenet_normalised, network_size, SphereVit
-from training.train_config import TrainConfig, TrainError
+from training.train_config import TrainError
 
 # modules that a pre-trained encoder brings along, and that a frozen trunk freezes
 ENCODERS = {'dap': ('encoder.', 'adapter_norm.'), 'da2': ('encoder.',),
@@ -85,7 +85,6 @@ def no_masks(image: Tensor) -> Tensor:
 
 
 FORWARDS = {PanoTiny: forward_pano, Dap: forward_dap, SphereVit: forward_da2}
-KINDS = {'pano_tiny': PanoTiny, 'dap': Dap, 'da2': SphereVit}
 
 
 def image_size(network: nn.Module, name: str, wanted: tuple[int, int] | None) -> tuple[int, int]:
@@ -133,21 +132,20 @@ def load_encoder(network: nn.Module, path: Path) -> None:
                                     if key not in UNUSED_ENCODER_TENSORS})
 
 
-def load_teacher(path: Path) -> Forward:
+def load_teacher(path: Path) -> tuple[Forward, tuple[int, int]]:
     """
-    Return a trained network that gives targets.
+    Return a trained network that gives targets, and the (height, width) it was trained at.
 
-    :raises DaRosError: if the checkpoint is unreadable
+    :raises DaRosError: if the checkpoint is unreadable, or its ranges have no unit
     """
-    teacher = Forward(build(load_checkpoint(path)))
-    return teacher.requires_grad_(False).eval()
-
-
-def teacher_size(teacher: Forward, config: TrainConfig) -> tuple[int, int]:
-    """Return the (height, width) at which a teacher looks at the images."""
-    kind = next(name for name, cls in KINDS.items() if isinstance(teacher.network, cls))
-    return image_size(teacher.network, kind,
-                      config.size_hw if kind == config.network else None)
+    checkpoint = load_checkpoint(path)
+    teacher = Forward(build(checkpoint))
+    if isinstance(teacher.network, SphereVit):
+        raise TrainError(f'--teacher {path} gives ranges without a unit, which would be learnt as '
+                         'metres; take a metric network (pano_tiny, dap)')
+    size_hw = checkpoint.provenance.get('config', {}).get('size_hw')
+    return (teacher.requires_grad_(False).eval(),
+            image_size(teacher.network, checkpoint.network, size_hw))
 
 
 def teach(teacher: Forward, batch: Batch, teacher_hw: tuple[int, int],

@@ -28,7 +28,7 @@ def score_checkpoint(checkpoint: str | Path, data: Iterable[str | Path],
     """
     Score a network without camera height and without range mask, protocol `sphere`.
 
-    A corrupt sample is left out and named on stderr.
+    Corrupt samples and shards are left out, counted, and named on stderr.
 
     :param data: shards with truth; farther truth than `max_m` is left out
     :return: for each alignment, none and median: every metric, `seam_ratio`, `edge_f1`
@@ -36,18 +36,24 @@ def score_checkpoint(checkpoint: str | Path, data: Iterable[str | Path],
     """
     labeler = Labeler(load_checkpoint(checkpoint), 'cuda' if torch.cuda.is_available() else 'cpu')
     shards = ShardSet(data)
+    skipped = list(shards.corrupt)
     frames: dict[str, list[FrameScores]] = {align: [] for align in ALIGNMENTS}
     for index in tqdm(range(len(shards)), unit='image', disable=None, leave=False):
         try:
             sample = shards[index]
+            image = labeler.resized(sample.image)
         except DaRosError as error:
-            print(f'skipped: {error}', file=sys.stderr)
+            skipped.append(f'{shards.name(index)}: {error}')
             continue
-        range_m, _ = labeler.outputs(labeler.resized(sample.image))
+        range_m, _ = labeler.outputs(image)
         pred = resize_range(range_m, *sample.range_m.shape)
         for align, scored in frames.items():
             protocol = replace(get_protocol('sphere'), align=align, max_m=max_m)
             scored.append(score_frame(shards.name(index), (), pred, sample.range_m, protocol))
+    for message in skipped:
+        print(f'skipped: {message}', file=sys.stderr)
+    if skipped:
+        print(f'{len(skipped)} held-back samples or shards skipped', file=sys.stderr)
     if not frames['none']:
         raise LabelError(f'no sample of {", ".join(map(str, data))} could be scored')
     return {align: summary(scored, align) for align, scored in frames.items()}

@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 
 from da_ros.errors import DaRosError
+from da_ros.files import write_image
 from da_ros.sphere import solid_angles
 from training.alignment import median_scale
 from training.data.pairs import LABELS, Pair, read_pairs
@@ -189,7 +190,7 @@ def main(argv=None) -> int:
     if args.json:
         args.json.write_text(json.dumps(rows_for_manifest(table), indent=1))
     if args.picture:
-        cv2.imwrite(str(args.picture), picture(shown)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
+        write_image(args.picture, picture(shown)[..., ::-1])
     return 0
 
 

@@ -63,17 +63,18 @@ def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict]:
     Return AdamW groups: encoder and rest, with and without weight decay.
 
     Decayed are matrices and kernels of more than one output; `rate` is the full learning rate.
+    Which parameters are together does not depend on the rates: they may change on the way.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             slow = config.encoder_learning_rate is not None and name.startswith(
                 ENCODERS[config.network])
-            rate = config.encoder_learning_rate if slow else config.learning_rate
             decay = config.weight_decay if parameter.ndim > 1 and len(parameter) > 1 else 0.0
-            groups.setdefault((rate, decay), []).append(parameter)
-    return [{'params': parameters, 'rate': rate, 'lr': rate, 'weight_decay': decay}
-            for (rate, decay), parameters in groups.items()]
+            groups.setdefault((slow, decay), []).append(parameter)
+    rates = {True: config.encoder_learning_rate, False: config.learning_rate}
+    return [{'params': parameters, 'rate': rates[slow], 'lr': rates[slow], 'weight_decay': decay}
+            for (slow, decay), parameters in groups.items()]
 
 
 def clip(clipped: list[list[nn.Parameter]], limit: float) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 import json
 import os
@@ -32,7 +34,7 @@ class Snapshot:
 
     network: str
     model_config: dict
-    resume: dict                 # model, ema, optimiser, scaler, step, elapsed, skipped
+    resume: dict                 # model, ema, optimiser, scaler, step, elapsed, skipped, run
     provenance: dict
 
     @property
@@ -44,11 +46,13 @@ class RunFolder:
     """Written by the main process only; the others have one with `silent`."""
 
     def __init__(self, path: Path, silent: bool) -> None:
+        """:raises TrainError: if the folder cannot be made."""
         self.path, self.silent = path, silent
         self.saved_step: int | None = None
         self._writer = None
         if not silent:
-            path.mkdir(parents=True, exist_ok=True)
+            with self._writing():
+                path.mkdir(parents=True, exist_ok=True)
 
     @property
     def checkpoint(self) -> Path:
@@ -79,16 +83,23 @@ class RunFolder:
         """
         part = self.path / f'.resume.{os.getpid()}'
         try:
-            save_checkpoint(self.checkpoint, snapshot.network, snapshot.model_config,
-                            snapshot.resume['ema'], snapshot.provenance)
-            torch.save(snapshot.resume, part)
-            part.replace(self.path / 'resume.pt')
-        except (OSError, RuntimeError, SafetensorError) as error:      # torch: a RuntimeError
-            raise TrainError(f'cannot write into {self.path}: {str(error).splitlines()[0]}; '
-                             f'{self.last_good()}') from error
+            with self._writing():
+                save_checkpoint(self.checkpoint, snapshot.network, snapshot.model_config,
+                                snapshot.resume['ema'], snapshot.provenance)
+                torch.save(snapshot.resume, part)
+                part.replace(self.path / 'resume.pt')
         finally:
             part.unlink(missing_ok=True)
         self.saved_step = snapshot.step
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """:raises TrainError: that says what is left, if the disk is full or not there."""
+        try:
+            yield
+        except (OSError, RuntimeError, SafetensorError) as error:      # torch: a RuntimeError
+            raise TrainError(f'cannot write into {self.path}: {str(error).splitlines()[0]}; '
+                             f'{self.last_good()}') from error
 
     def last_good(self) -> str:
         """Return a phrase that says what is left after a failure."""
@@ -97,20 +108,31 @@ class RunFolder:
         return f'the checkpoint of step {self.saved_step} is kept in {self.path}'
 
     def log(self, step: int, entry: dict) -> None:
-        """Append a line to log.jsonl and its numbers to TensorBoard."""
+        """
+        Append a line to log.jsonl and its numbers to TensorBoard.
+
+        :raises TrainError: if the disk is full
+        """
         if self.silent:
             return
-        with (self.path / 'log.jsonl').open('a') as file:
-            file.write(json.dumps({'step': step, **entry}) + '\n')
         prefix = f'val_{entry["val"]}' if 'val' in entry else 'train'
-        for name, value in entry.items():
-            if isinstance(value, (int, float)):
-                self.writer.add_scalar(f'{prefix}/{name}', value, step)
+        with self._writing():
+            with (self.path / 'log.jsonl').open('a') as file:
+                file.write(json.dumps({'step': step, **entry}) + '\n')
+            for name, value in entry.items():
+                if isinstance(value, (int, float)):
+                    self.writer.add_scalar(f'{prefix}/{name}', value, step)
 
     def picture(self, name: str, step: int, picture: np.ndarray) -> None:
-        """Write an RGB picture beside the log and into TensorBoard."""
-        cv2.imwrite(str(self.path / f'{name}_{step:06d}.jpg'), picture[..., ::-1])
-        self.writer.add_image(name, picture, step, dataformats='HWC')
+        """
+        Write an RGB picture beside the log and into TensorBoard.
+
+        :raises TrainError: if the disk is full
+        """
+        jpeg = cv2.imencode('.jpg', picture[..., ::-1])[1]
+        with self._writing():
+            (self.path / f'{name}_{step:06d}.jpg').write_bytes(jpeg)    # imwrite may say nothing
+            self.writer.add_image(name, picture, step, dataformats='HWC')
 
     @property
     def writer(self):
@@ -120,9 +142,11 @@ class RunFolder:
         return self._writer
 
     def close(self) -> None:
+        """:raises TrainError: if the rest of TensorBoard's file cannot be written."""
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            with self._writing():
+                writer.close()
 
 
 def current_commit() -> str:

@@ -25,7 +25,7 @@ import sys
 from tqdm import tqdm
 
 from da_ros.errors import DaRosError
-from training.data.shards import ShardSet
+from training.data.shards import ShardError, ShardSet
 from training.labeler import LabelError
 
 PLACES = ('indoor', 'outdoor')
@@ -61,20 +61,25 @@ def place_of(meta: dict) -> str:
     return ('outdoor' if scene in OUTDOOR_SCENES else 'indoor' if scene in INDOOR_SCENES else '')
 
 
-def candidates(folders: list[Path]) -> list[Candidate]:
+def candidates(folders: list[Path]) -> tuple[list[Candidate], list[str]]:
     """
-    Return every label of some folders.
+    Return every label of some folders, and a message for each that is damaged.
 
     :raises LabelError: if a label has no score
     """
     labels = ShardSet(folders)
-    found = []
+    found, damaged = [], list(labels.corrupt)
     for index in tqdm(range(len(labels)), unit='label', disable=None):
-        meta, (shard, key) = labels.meta(index), labels.place(index)
+        shard, key = labels.place(index)
+        try:
+            meta = labels.meta(index)
+        except ShardError as error:
+            damaged.append(str(error))
+            continue
         if 'score' not in meta or 'name' not in meta:
             raise LabelError(f'{shard}:{key} has no score; label with training.label --quality')
         found.append(Candidate(meta['score'], meta['name'], place_of(meta), shard, key))
-    return found
+    return found, damaged
 
 
 def select(found: list[Candidate], wanted: dict[str, int]) -> list[Candidate]:
@@ -99,7 +104,11 @@ def run(args: argparse.Namespace) -> None:
     """:raises LabelError: if nothing can be selected."""
     if args.out.suffix != '.txt':
         raise LabelError(f'--out {args.out} must end in .txt')
-    found = candidates(args.labels)
+    found, damaged = candidates(args.labels)
+    if damaged:
+        print(f'left out: {len(damaged)} labels or shards that are damaged', file=sys.stderr)
+    for message in damaged:
+        print(f'  {message}', file=sys.stderr)
     wanted = {'indoor': args.indoor, 'outdoor': args.outdoor}
     chosen = select(found, wanted)
     if not chosen:

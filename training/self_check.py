@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from da_ros.bundle import SelfCheck
 from da_ros.estimator import resize_erp
+from da_ros.files import write_image
 from da_ros.sphere import erp_rays
 from training.graph import ExportError
 
@@ -80,7 +81,7 @@ def write_self_check(folder: Path, index: int, image: NDArray[np.uint8], camera_
     """
     (folder / 'self_check').mkdir(exist_ok=True)
     check = SelfCheck(f'self_check/{index}.png', f'self_check/{index}.npz', camera_height_m)
-    cv2.imwrite(str(folder / check.image), image)
+    write_image(folder / check.image, image)
     np.savez_compressed(folder / check.expected,
                         **{name: rounded(array) for name, array in outputs.items()})
     return check

@@ -38,7 +38,6 @@ import torch
 from da_ros.errors import DaRosError
 from training import head_training
 from training.batches import Batch, Batches, fastest_format, load, one_thread, Sources
-from training.data.shards import ShardSet
 from training.forward import (
     Forward,
     image_size,
@@ -46,7 +45,6 @@ from training.forward import (
     load_initial,
     load_teacher,
     teach,
-    teacher_size,
 )
 from training.networks import build_network
 from training.objectives import make_objective, MASK_TERMS
@@ -59,9 +57,10 @@ from training.optimise import (
     Schedule,
     update_ema,
 )
+from training.resume import check_same_run, description, restore
 from training.run_folder import current_commit, on_cpu, RunFolder, Snapshot
 from training.train_config import read_config, TrainConfig, TrainError
-from training.validation import evaluate
+from training.validation import evaluate, validation_sets
 
 LONGEST_STEP_S = 20.0       # a longer gap means that the process was stopped
 BAD_STEPS = 25              # in a row; fp16 lowers its scale about 16 times at the start
@@ -77,7 +76,9 @@ def parse_args(argv=None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', type=Path, required=True)
     parser.add_argument('--data', nargs='+', required=True, metavar='SOURCE[=WEIGHT]',
-                        help='shard folders, shards, list files; weights = probabilities')
+                        help='shard folders, shards, list files, or NAME:FOLDER of a panoramic '
+                        'set that needs no options (others: training.curate panorama); '
+                        'weights = probabilities')
     parser.add_argument('--val', nargs='*', default=[], metavar='NAME=FOLDER', action='extend')
     parser.add_argument('--out', type=Path, required=True, help='run folder')
     parser.add_argument('--minutes', type=float, help='training time')
@@ -121,10 +122,14 @@ def make_network(config: TrainConfig, args: argparse.Namespace) -> torch.nn.Modu
 
     :raises DaRosError: if the config or a checkpoint does not fit
     """
+    if args.joint and not args.heads:
+        raise TrainError('--joint goes with --heads: it trains the network along with them')
     torch.manual_seed(config.seed)
     if args.heads:
         if not args.init:
             raise TrainError('--heads needs --init: the checkpoint whose features they read')
+        if args.init_encoder:
+            raise TrainError('--heads reads the features of --init; leave --init-encoder away')
         from training.export import read_checkpoint
         checkpoint = read_checkpoint(args.init, config.network)
         return head_training.network_with_heads(checkpoint, args.heads, config.seed)
@@ -205,6 +210,9 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     # --- data
     device, world, rank = (accelerator.device, accelerator.num_processes,
                            accelerator.process_index)
+    about = description(args, config)
+    if state := folder.resume():
+        check_same_run(state.get('run'), about, args.out)
     sources = Sources(args.data)
     validation = validation_sets(args.val)
 
@@ -218,8 +226,9 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     network.to(device, memory_format=fastest_format(device))
     forward = Forward(network)
     ema = deepcopy(forward).eval().requires_grad_(False)
-    teacher = load_teacher(args.teacher).to(device) if args.teacher else None
-    teacher_hw = teacher_size(teacher, config) if teacher else size_hw
+    teacher, teacher_hw = load_teacher(args.teacher) if args.teacher else (None, size_hw)
+    if teacher:
+        teacher.to(device)
     objective = make_objective(config, size_hw, forward.range_masks_m,
                                config.network == 'pano_tiny', teacher is not None, device,
                                only=MASK_TERMS if frozen else ())
@@ -227,21 +236,19 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
                                   betas=config.betas, fused=True)
     model, optimiser = accelerator.prepare(forward, optimiser)
     step, elapsed, skipped = 0, 0.0, Counter()
-    if state := folder.resume():
-        network.load_state_dict(state['model'])
-        ema.network.load_state_dict(state['ema'])
-        optimiser.load_state_dict(state['optimiser'])
-        for group, now in zip(optimiser.param_groups, parameter_groups(network, config)):
-            group.update({name: now[name] for name in ('rate', 'weight_decay')})
-        if accelerator.scaler:
-            accelerator.scaler.load_state_dict(state['scaler'])
-        step, elapsed, skipped = state['step'], state['elapsed'], Counter(state['skipped'])
+    if state:
+        restore(state, network, ema.network, optimiser, accelerator.scaler, config)
+        step, elapsed = state['step'], state['elapsed']
+        if accelerator.is_main_process:         # the counts are of all processes
+            skipped.update(state['skipped'])
+    del state
     per_step = config.accumulate * world
     sources.keep(max(size_hw, teacher_hw)[0], config.cache_gib)
     batches = Batches(sources, config, max(size_hw, teacher_hw), config.refresh_steps * per_step)
     loader = load(batches, step * per_step + rank, world, pinned=device.type == 'cuda')
 
     def snapshot() -> Snapshot:
+        sources.refresh()           # data processes find new shards, but only for themselves
         scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
         provenance = {
             'commit': current_commit(), 'config': config.as_dict(), 'step': step,
@@ -251,15 +258,17 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
             'teacher': str(args.teacher.name) if args.teacher else ''}
         resume = {'model': network.state_dict(), 'ema': ema.network.state_dict(),
                   'optimiser': optimiser.state_dict(), 'scaler': scaler, 'step': step,
-                  'elapsed': elapsed, 'skipped': dict(skipped)}
+                  'elapsed': elapsed, 'skipped': dict(skipped), 'run': about}
         return Snapshot(config.network, asdict(network.config), on_cpu(resume), provenance)
 
     def report() -> None:
         for name, shards in validation.items():
-            scores, picture = evaluate(ema, shards, config.evaluate_images, size_hw, device)
-            folder.log(step, {'val': name, **scores})
-            print(f'step {step} {name}: {scores}', flush=True)
-            folder.picture(name, step, picture)
+            found = evaluate(ema, shards, config.evaluate_images, size_hw, device)
+            skipped.update(found.skipped)
+            folder.log(step, {'val': name, **found.scores})
+            print(f'step {step} {name}: {found.scores}', flush=True)
+            if found.picture is not None:
+                folder.picture(name, step, found.picture)
 
     # --- steps
     if not frozen:
@@ -352,27 +361,21 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
             head_training.save_heads(folder.path, forward, config.network, final.resume['ema'],
                                      final.provenance)
         report()
-        name_skipped(folder, step, sum((Counter(part) for part in met), Counter()), sources)
+        for others in met[1:]:
+            skipped.update(others)
+        skipped.update(m for data in (sources, *validation.values()) for m in data.corrupt)
+        name_skipped(folder, step, skipped)
     accelerator.wait_for_everyone()
 
 
-def validation_sets(words: list[str]) -> dict[str, ShardSet]:
-    """:raises DaRosError: if a word is not NAME=FOLDER, or the folder holds no shard."""
-    if wrong := [word for word in words if not word.partition('=')[2]]:
-        raise TrainError(f'--val {wrong[0]!r} is not NAME=FOLDER')
-    return {name: ShardSet([path]) for name, _, path in (w.partition('=') for w in words)}
-
-
-def name_skipped(folder: RunFolder, step: int, skipped: Counter, sources: Sources) -> None:
+def name_skipped(folder: RunFolder, step: int, skipped: Counter) -> None:
     """Count and name what was corrupt, samples and whole shards."""
-    for message in sources.corrupt():
-        skipped[message] += 1
     if not skipped:
         return
-    folder.log(step, {'skipped': dict(skipped)})
     print(f'skipped {sum(skipped.values())} times, {len(skipped)} corrupt:', file=sys.stderr)
     for message, count in skipped.most_common():
         print(f'  {count} x {message}', file=sys.stderr)
+    folder.log(step, {'skipped': dict(skipped)})
 
 
 def main(argv=None) -> int:

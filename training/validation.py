@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
+from da_ros.errors import DaRosError
 from da_ros.sphere import solid_angles
-from training.data.checks import resized
+from training.data.checks import check_has_valid, resized
 from training.data.shards import colour_of_range, ShardSet
 from training.forward import Forward
 from training.sample import Sample
+from training.train_config import TrainError
 
 SHOWN = 6
 FAR_M = 100.0
 
 
+class Validation(NamedTuple):
+    """What a network says of held-back images."""
+
+    scores: dict[str, float]        # NaN without a valid pixel
+    picture: np.ndarray | None      # image, target and prediction in each of six columns
+    skipped: list[str]              # corrupt samples, one message each
+
+
+def validation_sets(words: list[str]) -> dict[str, ShardSet]:
+    """:raises DaRosError: if a word is not NAME=FOLDER, or has no sample or no valid pixel."""
+    if wrong := [word for word in words if not word.partition('=')[2]]:
+        raise TrainError(f'--val {wrong[0]!r} is not NAME=FOLDER')
+    sets = {name: ShardSet([path]) for name, _, path in (w.partition('=') for w in words)}
+    for name, shards in sets.items():
+        check_has_valid(f'--val {name}', shards)
+    return sets
+
+
 @torch.no_grad()
 def evaluate(forward: Forward, data: ShardSet, count: int, size_hw: tuple[int, int],
-             device: torch.device) -> tuple[dict[str, float], np.ndarray]:
+             device: torch.device) -> Validation:
     """
     Return AbsRel (mean over images) unaligned, aligned by the median, and told the height.
 
     :param forward: in evaluation mode
     :param count: images, evenly picked
-    :return: scores (NaN without a valid pixel), and a picture with image, target and prediction
-        in each of six columns
     """
     picked = np.linspace(0, len(data) - 1, min(count, len(data))).astype(int)
-    rows, tiles = [], []
+    rows, tiles, skipped = [], [], []
     for place, index in enumerate(picked):
-        sample = resized(data[int(index)], size_hw[0])
+        try:
+            sample = resized(data[int(index)], size_hw[0])
+        except DaRosError as error:
+            skipped.append(str(error))
+            continue
         free, told = predict(forward, sample, device)
         rows.append(abs_rel(sample, free, told))
         if place % max(1, len(picked) // SHOWN) == 0 and len(tiles) < SHOWN:
@@ -38,7 +62,8 @@ def evaluate(forward: Forward, data: ShardSet, count: int, size_hw: tuple[int, i
     known = [row for row in rows if row is not None]
     mean = np.mean(known, 0) if known else np.full(3, np.nan)
     names = ('unaligned', 'aligned', 'told_height')
-    return dict(zip(names, (round(float(v), 4) for v in mean))), np.concatenate(tiles, 1)
+    return Validation(dict(zip(names, (round(float(v), 4) for v in mean))),
+                      np.concatenate(tiles, 1) if tiles else None, skipped)
 
 
 def predict(forward: Forward, sample: Sample, device: torch.device) -> np.ndarray:

@@ -106,11 +106,19 @@ def read_pairs(folder: str | Path) -> list[Pair]:
 
 
 def write_pair(folder: Path, name: str, sample: Sample) -> None:
-    """Write a sample in this layout; ranges beyond 65.5 m and all that is not finite become 0."""
+    """
+    Write a sample in this layout; ranges beyond 65.5 m and all that is not finite become 0.
+
+    :raises PairsError: if a file cannot be written, as on a full disk
+    """
     range_m = np.where(np.isfinite(sample.range_m) & (sample.range_m < 65.535), sample.range_m, 0)
-    cv2.imwrite(str(folder / f'{name}.jpg'), sample.image[..., ::-1],
-                [cv2.IMWRITE_JPEG_QUALITY, 95])
-    cv2.imwrite(str(folder / f'{name}{SUFFIX}'), np.rint(range_m * 1000).astype(np.uint16))
+    image = cv2.imencode('.jpg', sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+    depth = cv2.imencode('.png', np.rint(range_m * 1000).astype(np.uint16))[1]
+    for path, data in ((folder / f'{name}.jpg', image), (folder / f'{name}{SUFFIX}', depth)):
+        try:
+            path.write_bytes(data)          # cv2.imwrite takes a full disk for a success
+        except OSError as error:
+            raise PairsError(f'{path} cannot be written: {error.strerror}') from error
 
 
 def _listed(folder: Path, listed: Path) -> Iterator[Pair]:

@@ -2,8 +2,9 @@
 Tar shards of panoramas with range (WebDataset layout): <key>.jpg, <key>.range.png, <key>.json.
 
 The range picture is a 16-bit PNG that holds the bits of IEEE float16 metres: relative step 2^-11
-at every range, +inf = empty, NaN = unknown. The JSON holds `source`, `camera_height_m` and the
-seed. Images are JPEG, quality 95, without chroma subsampling.
+at every range, +inf = empty, NaN = unknown. The JSON holds `source`, `camera_height_m`, the seed,
+and the CRC-32 of both pictures: a damaged JPEG is decoded without complaint. Images are JPEG,
+quality 95, without chroma subsampling.
 
 A list file (`*.txt`, one `SHARD:KEY` per line, relative to the list) stands for a folder where
 only some samples are wanted; what follows a tab is for people.
@@ -16,6 +17,7 @@ import io
 import json
 from pathlib import Path
 import tarfile
+import zlib
 
 import cv2
 import numpy as np
@@ -26,6 +28,10 @@ from training.sample import Sample
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 SUFFIXES = ('.jpg', '.range.png', '.json')
+END_BYTES = 1024                # zeros that end a tar
+REMEDY = 'delete the shard and make it again'
+
+Spans = dict[str, tuple[int, int]]      # suffix -> offset and size of a member
 
 
 class ShardError(DaRosError):
@@ -75,10 +81,11 @@ def _write_members(part: Path, stem: str, samples: Iterable[Sample], extra: dict
     with tarfile.open(part, 'w') as tar:
         for count, sample in enumerate(samples, 1):
             image = cv2.imencode('.jpg', sample.image[..., ::-1], JPEG)[1].tobytes()
+            pictures = (image, encode_range(sample.range_m))
             meta = {'source': sample.source, 'camera_height_m': sample.camera_height_m,
-                    **sample.meta, **extra}
-            payloads = (image, encode_range(sample.range_m), json.dumps(meta).encode())
-            for suffix, payload in zip(SUFFIXES, payloads):
+                    **sample.meta, **extra,
+                    'crc32': dict(zip(SUFFIXES, map(zlib.crc32, pictures)))}
+            for suffix, payload in zip(SUFFIXES, (*pictures, json.dumps(meta).encode())):
                 info = tarfile.TarInfo(f'{stem}_{count - 1:04d}{suffix}')
                 info.size = len(payload)
                 tar.addfile(info, io.BytesIO(payload))
@@ -91,50 +98,54 @@ def read_shard(path: Path) -> Iterator[Sample]:
 
     :raises ShardError: naming the shard and the member that is missing or corrupt
     """
-    for key, members in _groups(path):
-        yield decode_sample(members, f'{path}:{key}')
+    located, damage = _locate(path)
+    for _, key, spans in located:
+        yield decode_sample(_read(path, spans), f'{path}:{key}')
+    if damage:
+        raise ShardError(damage)
 
 
 def decode_sample(members: dict[str, bytes], name: str) -> Sample:
-    """Return the sample of one {suffix: bytes}; `name` is for the message of a ShardError."""
+    """
+    Return the sample of one {suffix: bytes}; pictures are checked where there are checksums.
+
+    :param name: for the message of an error
+    :raises ShardError: if a member is missing or corrupt
+    """
     missing = [s for s in SUFFIXES if s not in members]
     if missing:
         raise ShardError(f'{name} lacks {", ".join(missing)}')
+    meta, sums = _meta(members['.json'], name)
+    for suffix, checksum in sums.items():
+        if zlib.crc32(members.get(suffix, b'')) != checksum:
+            raise ShardError(f'{name}{suffix} is corrupt (its checksum differs); {REMEDY}')
     image = _decode(members['.jpg'], cv2.IMREAD_COLOR)
     if image is None:
-        raise ShardError(f'{name}.jpg is corrupt; delete the shard and render it again')
+        raise ShardError(f'{name}.jpg is corrupt; {REMEDY}')
     try:
         range_m = decode_range(members['.range.png'])
-        meta = json.loads(members['.json'])
-        source, height_m = meta.pop('source'), float(meta.pop('camera_height_m'))
-    except (ShardError, ValueError, KeyError, AttributeError) as error:
-        raise ShardError(f'{name} is corrupt ({error}); delete the shard and make it again'
-                         ) from error
+    except ShardError as error:
+        raise ShardError(f'{name} is corrupt ({error}); {REMEDY}') from error
     if range_m.shape != image.shape[:2]:
         raise ShardError(f'{name}: image {image.shape[:2]} and range {range_m.shape} differ')
     image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    source, height_m = meta.pop('source'), meta.pop('camera_height_m')
     return Sample(image, range_m, np.isfinite(range_m), source, height_m, meta)
+
+
+def _meta(data: bytes, name: str) -> tuple[dict, dict[str, int]]:
+    """Return the JSON of a sample without its checksums, and those; none in older shards."""
+    try:
+        meta = json.loads(data)
+        sums = {suffix: int(value) for suffix, value in meta.pop('crc32', {}).items()}
+        meta['camera_height_m'] = float(meta['camera_height_m'])
+        return meta | {'source': str(meta['source'])}, sums
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ShardError(f'{name} is corrupt ({error}); {REMEDY}') from error
 
 
 def _decode(data: bytes, flags: int):
     return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-
-
-def _groups(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    try:
-        with tarfile.open(path) as tar:
-            key, members = '', {}
-            for info in tar:
-                stem, _, rest = info.name.partition('.')
-                if stem != key and members:
-                    yield key, members
-                    members = {}
-                key = stem
-                members['.' + rest] = tar.extractfile(info).read()
-            if members:
-                yield key, members
-    except (tarfile.TarError, OSError) as error:
-        raise ShardError(f'shard {path} cannot be read: {error}') from error
 
 
 class ShardSet:
@@ -149,11 +160,11 @@ class ShardSet:
         """:raises ShardError: if no folder holds a shard, or a list names what is not there."""
         self._folders = [Path(f) for f in folders]
         self._shards: set[Path] = set()
-        self._index: list[tuple[Path, str, dict[str, tuple[int, int]]]] = []
+        self._index: list[tuple[Path, str, Spans]] = []
         self._listed: dict[Path, int] = {}
-        self.corrupt: list[str] = []        # shards that were left out, one message each
+        self.corrupt: list[str] = []        # shards that are damaged, one message each
         for path in (f for f in self._folders if f.suffix == '.txt'):
-            listed = _listed(path)
+            listed = self._of_list(path)
             self._index += listed
             self._listed[path] = len(listed)
         self.refresh()
@@ -162,28 +173,67 @@ class ShardSet:
                              f'{", ".join(map(str, self._folders))}')
 
     def refresh(self) -> int:
-        """Index new shards and return how many samples there are; a corrupt one is left out."""
+        """Index new shards, as far as they are sound, and return how many samples there are."""
         for folder in self._folders:
             for path in [folder] if folder.suffix == '.tar' else sorted(folder.glob('*.tar')):
                 if path not in self._shards:
                     self._shards.add(path)
-                    try:
-                        self._index += _locate(path)
-                    except ShardError as error:
-                        self.corrupt.append(str(error))
+                    self._index += self._sound(path)[0]
         return len(self._index)
+
+    def _sound(self, path: Path) -> tuple[list[tuple[Path, str, Spans]], bool]:
+        """Return the samples before a shard's damage, noted in `corrupt`; whether it is whole."""
+        try:
+            located, damage = _locate(path)
+        except ShardError as error:
+            located, damage = [], str(error)
+        self.corrupt += [damage] if damage else []
+        return located, not damage
+
+    def _of_list(self, path: Path) -> list[tuple[Path, str, Spans]]:
+        """
+        Return the samples that a list file names, in its order.
+
+        :raises ShardError: if it names what is not there; samples lost by damage are left out
+        """
+        try:
+            lines = path.read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ShardError(f'list {path} cannot be read: {error}') from error
+        wanted = [line.split('\t')[0].rpartition(':') for line in lines if line.strip()]
+        located, damaged = {}, set()
+        for name in sorted({name for name, _, _ in wanted}):
+            if not (path.parent / name).is_file():
+                raise ShardError(f'list {path} names {name!r}, which is not there; '
+                                 'make the list again')
+            samples, whole = self._sound(path.parent / name)
+            located[name] = {key: spans for _, key, spans in samples}
+            damaged |= set() if whole else {name}
+        for name, _, key in wanted:
+            if key not in located[name] and name not in damaged:
+                raise ShardError(f'list {path} names {key!r}, which {name!r} does not hold; '
+                                 'make the list again')
+        return [(path.parent / name, key, located[name][key]) for name, _, key in wanted
+                if key in located[name]]
 
     def __len__(self) -> int:
         return len(self._index)
 
     def __getitem__(self, index: int) -> Sample:
         """:raises ShardError: if the sample is corrupt."""
-        path, key, _ = self._index[index]
-        return decode_sample(self._read(index), f'{path}:{key}')
+        path, key, spans = self._index[index]
+        return decode_sample(_read(path, spans), f'{path}:{key}')
 
     def meta(self, index: int) -> dict:
-        """Return the JSON of a sample without decoding its pictures."""
-        return json.loads(self._read(index, ('.json',))['.json'])
+        """
+        Return the JSON of a sample, `source` and `camera_height_m` included, without its pictures.
+
+        :raises ShardError: if it is missing or corrupt
+        """
+        path, key, spans = self._index[index]
+        if '.json' not in spans:
+            raise ShardError(f'{path}:{key} lacks .json')
+        return _meta(_read(path, {'.json': spans['.json']})['.json'], f'{path}:{key}')[0]
 
     def place(self, index: int) -> tuple[Path, str]:
         """Return shard and key of a sample."""
@@ -193,16 +243,6 @@ class ShardSet:
         """Return 'FOLDER/SHARD:KEY', by which a label names what it was made from."""
         path, key = self.place(index)
         return f'{path.parent.name}/{path.name}:{key}'
-
-    def _read(self, index: int, suffixes: tuple[str, ...] = ()) -> dict[str, bytes]:
-        path, _, spans = self._index[index]
-        members = {}
-        with path.open('rb') as file:
-            for suffix, (offset, size) in spans.items():
-                if not suffixes or suffix in suffixes:
-                    file.seek(offset)
-                    members[suffix] = file.read(size)
-        return members
 
     def names(self) -> list[str]:
         """Return one line per folder or list, '<name>: <count> shards, <first> to <last>'."""
@@ -218,31 +258,42 @@ class ShardSet:
         return lines
 
 
-def _listed(path: Path):
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise ShardError(f'list {path} cannot be read: {error}') from error
-    wanted = [line.split('\t')[0].rpartition(':') for line in lines if line.strip()]
-    located = {name: {key: spans for _, key, spans in _locate(path.parent / name)}
-               for name in sorted({name for name, _, _ in wanted})}
-    for name, _, key in wanted:
-        if key not in located[name]:
-            raise ShardError(f'list {path} names {key!r}, which {name!r} does not hold; '
-                             'make the list again')
-    return [(path.parent / name, key, located[name][key]) for name, _, key in wanted]
+def _locate(path: Path) -> tuple[list[tuple[Path, str, Spans]], str]:
+    """
+    Return where the members of every sample lie, and how the shard is damaged, '' if it is whole.
 
+    tarfile takes a header that is damaged for the end of the archive, so the end is looked at.
 
-def _locate(path: Path):
-    found: dict[str, dict[str, tuple[int, int]]] = {}
+    :raises ShardError: if not even the first member can be found
+    """
+    found: dict[str, Spans] = {}
+    rest = b''
     try:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, 'r:') as tar:
             for info in tar:
-                stem, _, rest = info.name.partition('.')
-                found.setdefault(stem, {})['.' + rest] = (info.offset_data, info.size)
+                stem, _, suffix = info.name.partition('.')
+                found.setdefault(stem, {})['.' + suffix] = (info.offset_data, info.size)
+            tar.fileobj.seek(tar.offset)
+            rest = tar.fileobj.read()
     except (tarfile.TarError, OSError) as error:
+        if not found:
+            raise ShardError(f'shard {path} cannot be read: {error}') from error
+    whole = len(rest) >= END_BYTES and not rest.strip(b'\0')
+    damage = '' if whole else (f'shard {path} is damaged after {sum(map(len, found.values()))} '
+                               f'members, what follows is lost; {REMEDY}')
+    return [(path, key, spans) for key, spans in sorted(found.items())], damage
+
+
+def _read(path: Path, spans: Spans) -> dict[str, bytes]:
+    members = {}
+    try:
+        with path.open('rb') as file:
+            for suffix, (offset, size) in spans.items():
+                file.seek(offset)
+                members[suffix] = file.read(size)
+    except OSError as error:
         raise ShardError(f'shard {path} cannot be read: {error}') from error
-    return [(path, key, spans) for key, spans in sorted(found.items())]
+    return members
 
 
 def contact_sheet(samples: Iterable[Sample], columns: int = 4, width: int = 384) -> np.ndarray:

@@ -83,6 +83,7 @@ class Portion:
                 continue
             yield Panorama(shards.name(index), np.ascontiguousarray(sample.image), sample.source,
                            sample.camera_height_m)
+        yield from shards.corrupt         # the rest of a shard that is damaged further on
 
 
 def _content(path: Path) -> str:

@@ -1,0 +1,145 @@
+"""Going on with a run: the same one or none; nothing of it is forgotten."""
+
+import re
+import shutil
+
+import pytest
+from tiny_training import TINY
+
+torch = pytest.importorskip('torch')
+yaml = pytest.importorskip('yaml')
+pytest.importorskip('safetensors')
+pytest.importorskip('accelerate')
+
+from test_shard_damage import flip, header_of  # noqa: E402
+from training_setting import Setting  # noqa: E402
+
+from training import train  # noqa: E402
+from training.checkpoint import load_checkpoint  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A setting whose run `a` has made a step."""
+    setting = Setting(tmp_path)
+    assert setting('a', 1) == 0
+    return setting
+
+
+def refusal(capsys):
+    told = capsys.readouterr().err
+    assert told.startswith('error: ') and told.count('\n') == 1
+    return told
+
+
+def test_rates_that_become_alike_do_not_end_a_run(run):
+    run.write_config(encoder_learning_rate=1e-4)
+    assert run('b', 1) == 0
+    run.write_config(encoder_learning_rate=1e-3, learning_rate=1e-3)
+    assert run('b', 2) == 0
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'seed': 2}, 'seed 1 -> 2'),
+    ({'objective': 'dap'}, "objective 'pano' -> 'dap'"),
+    ({'loss': {'mask': 0.5}}, 'loss.mask None -> 0.5'),
+    ({'model': TINY | {'stem': 16}}, 'model.stem 8 -> 16'),
+    ({'network': 'dap', 'model': {}}, "network 'pano_tiny' -> 'dap'"),
+    ({'size_hw': [32, 64]}, r'size_hw None -> \[32, 64\]'),
+    ({'silog_lambda': 0.85, 'max_target_m': 50.0},
+     'max_target_m 150.0 -> 50.0, silog_lambda 0.5 -> 0.85'),
+])
+def test_another_config_is_refused_with_every_difference(run, capsys, change, message):
+    run.write_config(**change)
+    before = (run.folder / 'a' / 'resume.pt').read_bytes()
+    assert run('a', 2) == 1
+    told = refusal(capsys)
+    assert re.search(f'{run.folder}/a holds another run: .*{message}.*; choose another --o', told)
+    assert (run.folder / 'a' / 'resume.pt').read_bytes() == before
+
+
+def test_other_data_and_other_weights_to_start_from_are_refused(run, capsys):
+    shutil.copytree(run.folder / 'data', run.folder / 'more')
+    assert run('a', 2, '--data', f'{run.folder}/data', f'{run.folder}/more') == 1
+    assert re.search(r"--data \['.*/data'\] -> \['.*/data', '.*/more'\]", refusal(capsys))
+    for word in ('--init', '--teacher'):
+        assert run('a', 2, word, run.folder / 'a') == 1
+        assert f"{word} None -> '{run.folder}/a'" in refusal(capsys)
+
+
+def test_what_our_messages_advise_to_change_may_change(run):
+    assert run('a', 2, '--data', f'{run.folder}/data/') == 0
+    run.write_config(batch=1, accumulate=3, learning_rate=1e-4, workers=1, cache_gib=0.001,
+                     save_minutes=1, evaluate_minutes=1, refresh_steps=7)
+    assert run('a', 3) == 0
+    assert load_checkpoint(run.folder / 'a').provenance['step'] == 3
+
+
+def without_description(run):
+    path = run.folder / 'a' / 'resume.pt'
+    state = torch.load(path, weights_only=True)
+    assert set(state.pop('run')) == {'config', 'words'}
+    torch.save(state, path)
+
+
+def test_a_state_of_an_older_version_goes_on(run):
+    without_description(run)
+    run.write_config(seed=5)            # it does not know
+    assert run('a', 3) == 0
+    assert [entry['step'] for entry in run.entries('a')] == [1, 2, 3]
+
+
+def test_a_state_of_an_older_version_of_another_network_is_one_line(run, capsys):
+    without_description(run)
+    run.write_config(model=TINY | {'stem': 16})
+    assert run('a', 2) == 1
+    assert re.search('resume.pt is of another network .*size mismatch.*; choose another --out',
+                     refusal(capsys))
+
+
+def test_a_setting_that_the_stored_run_did_not_know_is_no_difference(run):
+    path = run.folder / 'a' / 'resume.pt'
+    state = torch.load(path, weights_only=True)
+    del state['run']['config']['height_jitter'], state['run']['words']['--joint']
+    torch.save(state, path)
+    assert run('a', 2) == 0
+
+
+def flip_header(shard, member):
+    shard.write_bytes(flip(bytearray(shard.read_bytes()), header_of(shard, member)))
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_shards_that_appear_while_training_are_told_of(run, capsys, monkeypatch, workers):
+    load, shard = train.load, run.folder / 'data' / '00000.tar'
+
+    def shards_appear(*words, **more):
+        for number, batch in enumerate(load(*words, **more)):
+            if number == 1:
+                shutil.copy(shard, shard.with_name('00001.tar'))
+                shutil.copy(shard, shard.with_name('00002.tar'))
+                flip_header(shard.with_name('00002.tar'), 9)
+                shard.with_name('00003.tar').write_bytes(b'no tar' * 99)
+            yield batch
+    monkeypatch.setattr(train, 'load', shards_appear)
+    run.write_config(workers=workers)
+    assert run('b', 4) == 0
+    about = load_checkpoint(run.folder / 'b').provenance
+    assert about['data'] == ['data: 4 shards, 00000.tar to 00003.tar'] and about['images'] == 27
+    told = capsys.readouterr().err
+    assert '2 corrupt' in told and '00003.tar cannot be read' in told
+    assert '00002.tar is damaged after 9 members' in told
+
+
+def test_counts_of_skipped_samples_are_not_multiplied_by_the_processes(run):
+    path = run.folder / 'a' / 'resume.pt'
+    state = torch.load(path, weights_only=True)
+    state['skipped'] = {'x is corrupt': 5}
+    torch.save(state, path)
+    process = run.launch('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
+                         '-m', 'training.train', *run.words('a', 2))
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    assert run.entries('a', 'skipped')[-1]['skipped'] == {'x is corrupt': 5}

@@ -193,6 +193,7 @@ class Batches(Dataset):
 
     def collate(self, samples: list[Sample], skipped: list[str],
                 rng: np.random.Generator) -> Batch:
+        """Return the batch of these samples, some of which are told their camera height."""
         height = np.array([s.camera_height_m for s in samples], np.float32)
         told = height * np.exp(rng.normal(0, self.config.height_jitter, len(height)))
         told = told * (rng.uniform(size=len(height)) < self.config.height_known)

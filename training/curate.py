@@ -92,6 +92,7 @@ def main(argv=None) -> int:
 
 
 def run_panorama(args: argparse.Namespace) -> Skips:
+    """Turn a data set into shards."""
     from training.curation.panoramas import PanoramaJob, write_panoramas
 
     name, root = _pair(args.set, '--set', 'NAME=FOLDER')
@@ -107,6 +108,7 @@ def run_panorama(args: argparse.Namespace) -> Skips:
 
 
 def run_frames(args: argparse.Namespace) -> Skips:
+    """Take the sharp frames of videos."""
     from training.curation.frames import check_names, extract
 
     skips = Skips()
@@ -132,6 +134,7 @@ def run_filter(args: argparse.Namespace) -> Skips:
 
 
 def run_sort(args: argparse.Namespace) -> Skips:
+    """Sort panoramas into indoor and outdoor."""
     from training.curation.folders import sort_by_place
     from training.curation.sorting import DEFAULT, load_classifier
 

@@ -207,6 +207,7 @@ def train(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
         accelerator: Accelerator, folder: RunFolder) -> None:
+    """Train from where the folder stands to the end of the schedule."""
     # --- data
     device, world, rank = (accelerator.device, accelerator.num_processes,
                            accelerator.process_index)

@@ -15,6 +15,7 @@ from training.simulator.things import legs, make_thing, Thing
 
 
 def table(rng, store) -> Thing:
+    """A table on four legs."""
     x, y, z = rng.uniform(0.5, 2.2), rng.uniform(0.4, 1.1), rng.uniform(0.35, 1.05)
     top = random_material(rng, store, 'furniture')
     leg = top if rng.uniform() < 0.5 else random_material(rng, store, 'metal')
@@ -27,6 +28,7 @@ def table(rng, store) -> Thing:
 
 
 def chair(rng, store) -> Thing:
+    """A chair with a back."""
     x, seat = rng.uniform(0.38, 0.55), rng.uniform(0.4, 0.5)
     material = random_material(rng, store, 'furniture')
     leg = material if rng.uniform() < 0.4 else random_material(rng, store, 'metal')
@@ -42,6 +44,7 @@ def chair(rng, store) -> Thing:
 
 
 def cabinet(rng, store) -> Thing:
+    """A low or a tall closed cabinet with a front of its own."""
     x, y = rng.uniform(0.3, 0.7), rng.uniform(0.4, 2.4)
     z = rng.choice([rng.uniform(0.4, 0.95), rng.uniform(1.2, 2.3)])
     body, front = (random_material(rng, store, 'furniture') for _ in range(2))
@@ -58,6 +61,7 @@ def cabinet(rng, store) -> Thing:
 
 
 def shelf(rng, store) -> Thing:
+    """An open shelf of three to six boards."""
     x, y, z = rng.uniform(0.25, 0.5), rng.uniform(0.6, 1.8), rng.uniform(0.9, 2.3)
     material = random_material(rng, store, 'furniture')
     levels = int(rng.integers(3, 7))
@@ -104,6 +108,7 @@ def rack(rng, store) -> Thing:
 
 
 def sofa(rng, store) -> Thing:
+    """A sofa with back and arms."""
     x, y = rng.uniform(0.75, 1.0), rng.uniform(0.8, 2.4)
     material = random_material(rng, store, 'fabric')
     seat, back, arm = rng.uniform(0.35, 0.48), rng.uniform(0.7, 1.0), rng.uniform(0.1, 0.25)
@@ -115,6 +120,7 @@ def sofa(rng, store) -> Thing:
 
 
 def bed(rng, store) -> Thing:
+    """A bed: frame, mattress and head."""
     x, y, z = rng.uniform(1.9, 2.15), rng.uniform(0.9, 1.9), rng.uniform(0.35, 0.6)
     frame, cover = random_material(rng, store, 'furniture'), random_material(rng, store, 'fabric')
     return make_thing([(box(x, y, z * 0.5, z * 0.15), frame), (box(x - 0.05, y - 0.05, z * 0.4,
@@ -125,6 +131,7 @@ def bed(rng, store) -> Thing:
 
 
 def carton(rng, store) -> Thing:
+    """One box, 0.15 to 1.1 m along each side (log-uniform)."""
     sizes = np.exp(rng.uniform(np.log(0.15), np.log(1.1), 3))
     return make_thing([(box(*sizes), random_material(rng, store, 'carton'))])
 
@@ -146,12 +153,14 @@ def stack(rng, store) -> Thing:
 
 
 def column(rng, store) -> Thing:
+    """A round or square column of 2.4 to 6 m."""
     size, height = rng.uniform(0.2, 0.7), rng.uniform(2.4, 6.0)
     shape = cylinder(size / 2, height, 18) if rng.uniform() < 0.5 else box(size, size, height)
     return make_thing([(shape, random_material(rng, store, 'wall'))])
 
 
 def barrel(rng, store) -> Thing:
+    """A barrel or bin."""
     radius, height = rng.uniform(0.12, 0.4), rng.uniform(0.3, 1.1)
     bulge = radius * rng.uniform(0.7, 1.0)
     material = random_material(rng, store, 'furniture')
@@ -160,6 +169,7 @@ def barrel(rng, store) -> Thing:
 
 
 def plant(rng, store) -> Thing:
+    """A potted plant."""
     pot, leaf = random_material(rng, store, 'furniture'), random_material(
         rng, store, 'foliage')
     height, radius = rng.uniform(0.15, 0.4), rng.uniform(0.1, 0.2)

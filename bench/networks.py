@@ -161,8 +161,8 @@ def torch_step(model: str, image: np.ndarray, threads: int) -> Callable:
     """Return a run of the same graphs in torch."""
     import torch
 
-    from training.parity import run_chain
     from training.graph import run_torch
+    from training.parity import run_chain
     if threads:
         torch.set_num_threads(threads)
     graphs = make(model)

@@ -42,36 +42,12 @@ class PanoTinyConfig:
 def wrap_pad(x: Tensor, pad: int) -> Tensor:
     """Pad columns with those across the seam and rows with zeros; (B, C, H, W)."""
     if x.requires_grad and torch.is_grad_enabled():
-        return _WrapPad.apply(x, pad)
-    x = torch.cat([x[..., -pad:], x, x[..., :pad]], dim=-1)
+        # Else the gradient of each slice is a whole image of zeros; that of a split is one cat.
+        left, middle, right = x.split([pad, x.shape[-1] - 2 * pad, pad], dim=-1)
+        x = torch.cat([right, left, middle, right, left], dim=-1)
+    else:
+        x = torch.cat([x[..., -pad:], x, x[..., :pad]], dim=-1)
     return F.pad(x, (0, 0, pad, pad))
-
-
-class _WrapPad(torch.autograd.Function):
-    """The same with one copy each way: the gradient of a slice is a whole image of zeros."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, pad: int) -> Tensor:
-        ctx.pad = pad
-        batch, channels, height, width = x.shape
-        channels_last = x.is_contiguous(memory_format=torch.channels_last)
-        out = torch.empty(
-            batch, channels, height + 2 * pad, width + 2 * pad, dtype=x.dtype, device=x.device,
-            memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-        out[:, :, :pad], out[:, :, -pad:] = 0, 0
-        rows = out[:, :, pad:-pad]
-        rows[..., pad:-pad] = x
-        rows[..., :pad], rows[..., -pad:] = x[..., -pad:], x[..., :pad]
-        return out
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        pad = ctx.pad
-        rows = grad[:, :, pad:-pad]
-        out = rows[..., pad:-pad].clone()
-        out[..., :pad] += rows[..., -pad:]
-        out[..., -pad:] += rows[..., :pad]
-        return out, None
 
 
 class WrapConv(nn.Module):

@@ -1,6 +1,7 @@
 """Laws of the estimator: the one rule, resizing, padding, and runtimes that must agree."""
 
 from dataclasses import replace
+import os
 import subprocess
 import sys
 
@@ -325,3 +326,17 @@ def test_signals_survive_openvino_bundles_that_come_and_go(stand_in):
     result = subprocess.run([sys.executable, '-c', program, str(stand_in.folder)],
                             capture_output=True, text=True, timeout=120)
     assert (result.returncode, result.stdout) == (0, 'heard\n'), result.stderr
+
+
+def test_openvino_reports_to_nobody(stand_in, tmp_path):
+    pytest.importorskip('openvino', reason='the extra da_ros[openvino] is not installed')
+    program = ('import sys\n'
+               'from da_ros.estimator import RangeEstimator\n'
+               'print(RangeEstimator(sys.argv[1], "openvino").backend)\n')
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ('CI', 'TF_BUILD', 'JENKINS_URL')}      # it is silent there
+    result = subprocess.run([sys.executable, '-c', program, str(stand_in.folder)],
+                            env={**environment, 'HOME': str(tmp_path)},
+                            capture_output=True, text=True, timeout=120)
+    assert result.stdout.startswith('openvino'), result.stderr
+    assert not (tmp_path / 'intel').exists()                # the sender's identity and count

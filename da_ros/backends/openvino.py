@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+import sys
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,9 @@ def _core() -> Any:
     # Each Core replaces the thread's alternate signal stack and frees its own one when it goes.
     # Of two whose lives overlap, or one that goes in another thread, a freed stack stays behind,
     # and the next signal (Ctrl-C, the end of a child) is a segmentation fault. So one, for good.
+    # Without its telemetry package, OpenVINO does not report each import over the internet, from a
+    # process that it forks off this one.
+    sys.modules.setdefault('openvino_telemetry', None)      # type: ignore[arg-type]
     import openvino
     return openvino.Core()
 

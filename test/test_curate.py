@@ -259,6 +259,17 @@ def test_an_image_of_another_source_is_not_lost(tmp_path, capsys, monkeypatch, c
             in capsys.readouterr().err)
 
 
+@pytest.mark.parametrize('command, table', [('filter', 'upright.csv'), ('sort', 'places.csv')])
+def test_the_table_of_another_source_stays(tmp_path, command, table):
+    for folder, name in (('a', 'field'), ('b', 'meadow')):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / f'{name}.png'), sky_image()[..., ::-1])
+    for folder in 'aba':
+        assert main([command, str(tmp_path / folder), '--out', str(tmp_path / 'out')]) == 0
+    rows = list(csv.DictReader((tmp_path / 'out' / table).open()))
+    assert [row['image'] for row in rows] == ['field.png', 'meadow.png']
+
+
 def dusk(image):
     """A classifier of one's own."""
     return float(image.mean() < 130)

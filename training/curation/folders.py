@@ -146,8 +146,14 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _write_table(path: Path, header, rows) -> None:
+    """Write rows (image, ...); those of images that came from other folders stay."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    table: dict[str, list[str]] = {}
+    if path.exists():
+        with path.open(newline='') as file:
+            table = {row[0]: row for row in list(csv.reader(file))[1:]}
+    table.update((str(row[0]), row) for row in rows)
     part = path.with_suffix('.tmp')
     with part.open('w', newline='') as file:
-        csv.writer(file).writerows([header, *rows])
+        csv.writer(file).writerows([header, *table.values()])
     part.rename(path)

@@ -37,12 +37,18 @@ def write_image(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> Pa
     """
     Write an image by its suffix; return the path.
 
-    :raises FileError: unknown suffix, no such folder to be, full disk
+    :raises FileError: unknown suffix, a size that the format does not have, no such folder to be,
+        full disk
     """
+    if not cv2.haveImageWriter(path.name):
+        raise FileError(f'{path} cannot be written: no image ends in {path.suffix!r}')
     try:
-        encoded = cv2.imencode(path.suffix, image)[1]
-    except cv2.error as error:
-        raise FileError(f'{path} cannot be written: no image ends in {path.suffix!r}') from error
+        done, encoded = cv2.imencode(path.suffix, image)
+    except cv2.error:
+        done = False
+    if not done:
+        raise FileError(f'{path} cannot be written: {path.suffix} takes no image of shape '
+                        f'{image.shape} in {image.dtype}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded.tobytes())         # cv2.imwrite takes a full disk for a success

@@ -111,16 +111,16 @@ def check(backend: Backend, bundle: Bundle, runs: int = 1) -> GateReport:
     if not bundle.self_checks:
         raise BundleError(f'bundle {bundle.name!r} has no self-check panorama, so no runtime can '
                           'be trusted with it; re-export with `python -m training.export`')
-    worst = _worst([[report for _ in range(runs) for report in stored.compare(backend)]
-                    for stored in (_Stored(bundle, check) for check in bundle.self_checks)], runs)
+    found = worst([[report for _ in range(runs) for report in stored.compare(backend)]
+                   for stored in (_Stored(bundle, check) for check in bundle.self_checks)], runs)
     limits = LIMITS[backend.variant]
-    if not worst.within(limits):
+    if not found.within(limits):
         repeated = f', {REPEAT_ERROR:g} from run to run' if runs > 1 else ''
         raise GateError(
             f'{backend.name} {backend.variant} fails the self-check of bundle {bundle.name!r}: '
-            f'{worst}; allowed for {backend.variant}: {limits.relative_error_p99:g}, '
+            f'{found}; allowed for {backend.variant}: {limits.relative_error_p99:g}, '
             f'1 +- {limits.scale_error:g}, {limits.mask_agreement:g}{repeated}')
-    return worst
+    return found
 
 
 class _Stored:
@@ -163,7 +163,7 @@ def departure(range_m: NDArray[Any], wanted_m: NDArray[Any], mask: NDArray[Any] 
     return GateReport(float(error), float(np.median(ratio)), agreement)
 
 
-def _worst(checks: list[list[GateReport]], runs: int) -> GateReport:
+def worst(checks: list[list[GateReport]], runs: int = 1) -> GateReport:
     """Return the worst of each figure, by panorama and run; NaN is the worst of all."""
     scales = np.array([[report.scale for report in reports] for reports in checks])
     every = [report for reports in checks for report in reports]

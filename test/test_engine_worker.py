@@ -129,6 +129,16 @@ def test_killed_child_is_remembered(jobs, monkeypatch, tmp_path):
         EngineCache().missing(jobs)
 
 
+def test_killed_child_is_remembered_though_a_plan_was_there_before(jobs, monkeypatch, tmp_path):
+    EngineCache().store(jobs[0], b'a plan', 1.0)
+    next(EngineCache().folder.glob('*.plan')).write_bytes(b'damaged')
+    build = started(jobs, monkeypatch, tmp_path)
+    os.kill(build._child.pid, signal.SIGKILL)
+    assert finished(build).poll() == 'failed'
+    with pytest.raises(BackendError, match='died of SIGKILL.*`da_ros_engine clear`'):
+        EngineCache().missing(jobs)
+
+
 def test_crash_of_the_library_is_remembered(jobs, monkeypatch):
     monkeypatch.setenv('STAND_IN_LIES', 'crash')
     build = EngineBuild(jobs)

@@ -11,6 +11,7 @@ import sys
 
 import cv2
 import numpy as np
+import onnx
 from safetensors.torch import save_file
 from stages import DATA, formula_state, Golden
 import torch
@@ -143,6 +144,11 @@ def test_fp16_graph_repeats_the_fp32_graph(dap_bundle, tmp_path):
         shutil.copy(dap_bundle / name, tmp_path / name)
         to_fp16(tmp_path / name)
         assert (tmp_path / name).stat().st_size < 0.52 * (dap_bundle / name).stat().st_size
+    graph = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / 'model.onnx')).graph
+    half = {value.name for value in graph.value_info
+            if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16}
+    residuals = [node.output[0] in half for node in graph.node if node.op_type == 'Add']
+    assert np.mean(residuals) > 0.8
     image = cv2.imread(str(dap_bundle / 'self_check/0.png'))
     wanted = run_onnx(dap_bundle / 'model.onnx', {'image': image})
     got = run_onnx(tmp_path / 'model.onnx', {'image': image})
@@ -354,7 +360,6 @@ def test_misaligned_sphere_is_refused_unless_corrected():
 
 
 def test_graph_with_control_flow_is_refused(tmp_path):
-    import onnx
     from onnx import helper, TensorProto
     value = helper.make_tensor_value_info('x', TensorProto.FLOAT, [2])
     size = helper.make_tensor_value_info('n', TensorProto.INT64, [1])

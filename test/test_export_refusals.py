@@ -78,13 +78,49 @@ def test_int8_is_not_proven_on_what_calibrates_it(tmp_path, capsys):
     with pytest.raises(SystemExit):
         command('--checkpoint', tiny_checkpoint(tmp_path), '--precision', 'int8', '--panoramas',
                 two, '--out', tmp_path / 'tiny')
-    assert 'int8 needs more than 2 panoramas: those prove what others have calibrated; ' \
-        '--panoramas holds 2' in capsys.readouterr().err
+    told = ('int8 is calibrated on other panoramas than those of the self-check, which prove it; '
+            '--panoramas holds 2, and all of them are used there; add more')
+    assert told in capsys.readouterr().err
+    command('--checkpoint', tmp_path / 'tiny.safetensors', '--panoramas', two,
+            '--out', tmp_path / 'tiny')
+    for more in (['--also', 'int8'], ['--precision', 'int8', '--out', tmp_path / 'other']):
+        with pytest.raises(SystemExit):
+            command('--bundle', tmp_path / 'tiny', *more, '--panoramas', two)
+        assert told in capsys.readouterr().err
+
+
+def test_what_else_lies_in_a_bundle_stays(tmp_path, capsys):
+    command('--checkpoint', tiny_checkpoint(tmp_path), '--out', tmp_path / 'tiny')
+    (tmp_path / 'tiny/pictures').mkdir()
+    (tmp_path / 'tiny/pictures/README.md').write_text('my card')
+    command('--bundle', tmp_path / 'tiny', '--also', 'fp16')
+    assert (tmp_path / 'tiny/pictures/README.md').read_text() == 'my card'
+    with pytest.raises(SystemExit):
+        command('--bundle', tmp_path / 'tiny', '--remove-head', '0')
+    assert 'also has fp16 graphs' in capsys.readouterr().err
+    shutil.rmtree(tmp_path / 'tiny')
+    command('--checkpoint', tmp_path / 'tiny.safetensors', '--out', tmp_path / 'tiny')
+    with pytest.raises(SystemExit):
+        command('--bundle', tmp_path / 'tiny', '--remove-head', '0')
+    assert 'no separate range-mask head 0 m' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('option', ['--precision', '--also'])
+def test_weights_in_8_bits_are_for_float_arithmetic(option, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        command('--checkpoint', tmp_path / 'x', '--out', tmp_path / 'y', '--weights', 'int8',
+                option, 'int8', '--panoramas', SAMPLES)
+    assert '--weights int8 stores the weights of float arithmetic' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('config, message', [
     ({'size_hw': [64, 100]}, 'size must be 2:1 and a multiple of 32 px, got 64 x 100'),
     ({'colour': 1}, "has no field 'colour'"),
+    ({'heads': 5}, '224 channels cannot be shared by 5 heads'),
+    ({'heads': 0}, '224 channels cannot be shared by 0 heads'),
+    ({'widths': [32, 64]}, 'widths and blocks need 4 values, decoder 4: one per stride'),
+    ({'decoder': [16]}, 'widths and blocks need 4 values, decoder 4: one per stride'),
+    ({'stem': -1}, "no network 'pano_tiny'"),
 ])
 def test_a_network_that_cannot_be_is_one_line(config, message, tmp_path, capsys):
     save_checkpoint(tmp_path / 'x.safetensors', 'pano_tiny', config, {'a': torch.zeros(1)}, {})

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from da_ros.commands.infer import main
+from da_ros.files import FileError, write_image
 
 
 @pytest.fixture
@@ -52,3 +53,11 @@ def test_an_image_that_is_no_panorama_is_named(stand_in, tmp_path, capsys):
     cv2.imwrite(str(path), np.zeros((10, 10, 3), np.uint8))
     assert infer(stand_in, path, '--out', tmp_path / 'out') == 1
     assert 'flat.png: image is 10 x 10 px, not twice as wide as high' in capsys.readouterr().err
+
+
+def test_an_image_that_its_format_cannot_hold_is_one_line(tmp_path):
+    for image, suffix in ((np.zeros((66_000, 1, 3), np.uint8), 'jpg'),
+                          (np.zeros((0, 4, 3), np.uint8), 'png')):
+        with pytest.raises(FileError, match=f'{suffix} takes no image of shape .{len(image)}, '):
+            write_image(tmp_path / f'x.{suffix}', image)
+        assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ torch = pytest.importorskip('torch')
 
 from test_pano_tiny import make_network, noise_image, SMALL  # noqa: E402
 
-from da_ros.bundle import load_bundle, write_manifest  # noqa: E402
+from da_ros.bundle import load_bundle, sha256_of, write_manifest  # noqa: E402
 from da_ros.errors import DaRosError  # noqa: E402
 from training.batches import Batches, Sources  # noqa: E402
 from training.checkpoint import build, load_checkpoint  # noqa: E402
@@ -22,7 +22,13 @@ from training.sample import Sample  # noqa: E402
 from training.self_check import drawn_room  # noqa: E402
 from training.train import main as train  # noqa: E402
 from training.train_config import TrainConfig  # noqa: E402
-from training.warm_start import grow, main, measure_norms, network_of_bundle  # noqa: E402
+from training.warm_start import (  # noqa: E402
+    grow,
+    main,
+    measure_norms,
+    network_of_bundle,
+    STATISTICS_BATCHES,
+)
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 PANO_TINY = Path('da_ros/bundles/pano_tiny')
@@ -80,11 +86,36 @@ def test_the_network_of_the_shipped_bundle_says_what_the_bundle_says(shards):
 
 def test_measured_batch_norms_normalise(small_bundle, shards):
     network = network_of_bundle(load_bundle(small_bundle))
-    measure_norms(network, Batches(Sources([shards]), TrainConfig('pano_tiny', batch=4),
-                                   TOY.size_hw, 10 ** 9))
-    norm = network.stages[1][2].first.norm
-    torch.testing.assert_close(norm.weight, (norm.running_var + norm.eps).sqrt())
-    assert norm.running_var.min() > 0 and norm.running_mean.abs().max() > 0
+    batches = Batches(Sources([shards]), TrainConfig('pano_tiny', batch=4), TOY.size_hw, 10 ** 9)
+    measure_norms(network, batches)
+    norm, seen = network.stages[1][2].first.norm, []
+    norm.register_forward_hook(lambda _, given, out: seen.append((given[0], out)))
+    with torch.no_grad():
+        for number in range(STATISTICS_BATCHES):
+            batch = batches[number].on(torch.device('cpu'))
+            network(batch.image, batch.told_height_m)
+    given, out = (torch.cat(part) for part in zip(*seen))
+    normed = torch.nn.functional.batch_norm(given, None, None, norm.weight, norm.bias, True)
+    torch.testing.assert_close(out, normed, atol=2e-3, rtol=1e-2)
+
+
+def test_what_is_corrupt_is_named(small_bundle, shards, tmp_path, capsys):
+    path = Path(shards) / '00000.tar'
+    content = bytearray(path.read_bytes())
+    start = content.index(b'\xff\xd8\xff')
+    content[start:start + 60] = bytes(60)
+    path.write_bytes(content)
+    assert main(['--bundle', str(small_bundle), '--data', shards,
+                 '--out', str(tmp_path / 'start.safetensors')]) == 0
+    told = capsys.readouterr().err
+    assert told.count('skipped: ') == 1 and '00000.tar' in told
+
+
+def test_a_folder_that_cannot_be_is_one_line(small_bundle, shards, tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    assert main(['--bundle', str(small_bundle), '--data', shards,
+                 '--out', str(tmp_path / 'file/x.safetensors')]) == 1
+    assert capsys.readouterr().err.startswith('error: ')
 
 
 def test_a_grown_network_says_the_same_and_its_new_parts_learn():
@@ -119,6 +150,8 @@ def test_a_grown_network_keeps_to_the_rows_and_azimuths_of_another_image():
 
 @pytest.mark.parametrize('change, message', [
     ({'stem': 6}, 'a network can only grow'),
+    ({'attention_blocks': 1}, 'not in the larger network, which has fewer blocks'),
+    ({'blocks': (1, 1, 3, 0)}, 'not in the larger network, which has fewer blocks'),
     ({'range_masks_m': (5.0, 10.0, 20.0, 50.0)}, 'a head for 10 m must not begin as one for 5 m'),
     ({'widths': (16, 24, 32, 56)}, r'keep their 4 channels, got 7 heads of 8; set heads to 14'),
 ])
@@ -143,6 +176,9 @@ def test_a_bundle_is_grown_and_trained_on(small_bundle, shards, tmp_path, capsys
     np.testing.assert_allclose(says(build(checkpoint), image)[0], wanted['range_m'], rtol=1e-3)
     assert train(['--config', str(config), '--init', str(start), '--data', shards,
                   '--out', str(tmp_path / 'run'), '--steps', '2']) == 0
+    init = load_checkpoint(tmp_path / 'run').provenance['init']
+    assert init == {'file': 'start.safetensors', 'sha256': sha256_of(start),
+                    **checkpoint.provenance}
 
 
 def test_weights_in_the_wrong_place_are_noticed(small_bundle):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from da_ros.bundle import sha256_of
 from da_ros.errors import DaRosError
 from training.networks import build_network
 
@@ -92,6 +93,13 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f'checkpoint {str(path)!r} does not describe its network ({error}); '
                               'save it again with save_checkpoint') from error
+
+
+def origin(path: Path) -> dict:
+    """Return what a checkpoint made from this file says of it: name, hash, its own provenance."""
+    file = path / 'checkpoint.safetensors' if path.is_dir() else path
+    about = json.loads(read_safetensors_metadata(file).get(METADATA_KEY, '{}'))
+    return {'file': path.name, 'sha256': sha256_of(file)} | about.get('provenance', {})
 
 
 def build(checkpoint: Checkpoint) -> torch.nn.Module:

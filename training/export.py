@@ -30,9 +30,6 @@ import re
 import shutil
 import sys
 
-import numpy as np
-from numpy.typing import NDArray
-
 from da_ros.bundle import (
     Bundle,
     Graphs,
@@ -46,7 +43,7 @@ from da_ros.errors import DaRosError
 from da_ros.gate import GateReport
 from training.checkpoint import build, Checkpoint, load_checkpoint
 from training.graph import ExportError, GraphSet, make_graphs, Options, write_graph
-from training.heads import add_head, copy_bundle, remove_head, trunk_sha256
+from training.heads import add_head, copy_bundle, copy_the_rest, remove_head, trunk_sha256
 from training.parity import (
     check_parity,
     feeds,
@@ -58,9 +55,14 @@ from training.progress import Progress
 from training.released import read_released, RELEASES
 from training.requantise import requantise
 from training.self_check import CAMERA_HEIGHTS_M, read_panoramas, write_self_check
-from training.variants import add_variants, convert
+from training.variants import (
+    add_variants,
+    calibration_folder,
+    CALIBRATION_IMAGES,
+    calibration_images,
+    convert,
+)
 
-CALIBRATION_IMAGES = 16
 LICENCES = {
     'dap': 'code MIT; encoder weights under the DINOv3 License',
     'da2': 'Apache-2.0',
@@ -102,7 +104,8 @@ def export(request: Request) -> Bundle:
                                 SELF_CHECK_IMAGES + CALIBRATION_IMAGES)
         cases, parity = check_parity(graphs, folder, images)
         stored = None
-        unseen = calibration_images(images, (request.precision, *request.also))
+        unseen = calibration_images(images, [image for image, *_ in cases],
+                                    (request.precision, *request.also))
         if request.weights == 'int8':
             progress('store weights in 8 bits')
             cases, stored = store_weights(graphs, folder, cases)
@@ -121,20 +124,6 @@ def export(request: Request) -> Bundle:
         print(f'weights in 8 bits against float: {stored}')
     print(f'{request.out}: {parity_text(parity)}')
     return load_bundle(request.out)
-
-
-def calibration_images(images: list[NDArray[np.uint8]],
-                       precisions: tuple[str, ...]) -> list[NDArray[np.uint8]]:
-    """
-    Return the panoramas that the self-check does not use.
-
-    :raises ExportError: if int8 is wanted and none is left: what calibrates proves nothing
-    """
-    unseen = images[SELF_CHECK_IMAGES:]
-    if 'int8' in precisions and not unseen:
-        raise ExportError(f'int8 needs more than {SELF_CHECK_IMAGES} panoramas: those prove what '
-                          f'others have calibrated; --panoramas holds {len(images)}')
-    return unseen
 
 
 def describe(request: Request, graphs: GraphSet, folder: Path, checks: tuple[SelfCheck, ...],
@@ -333,25 +322,14 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     check_together(arguments, parser)
     if 'int8' in (arguments.precision, *arguments.also) and not arguments.panoramas:
         raise ExportError('int8 is calibrated on pictures of your camera; give --panoramas DIR')
-    if arguments.bundle and arguments.out:
-        with new_folder(arguments.out, arguments.overwrite) as folder:
-            bundle = load_bundle(arguments.bundle)
-            requantise(bundle, arguments.precision, read_panoramas(
-                arguments.panoramas, bundle.size_hw, bundle.resize, CALIBRATION_IMAGES),
-                folder, arguments.name or arguments.out.name)
-            open_as_robot(folder)
-        return
+    if arguments.weights == 'int8' and 'int8' in (arguments.precision, *arguments.also):
+        raise ExportError('--weights int8 stores the weights of float arithmetic in 8 bits, int8 '
+                          'arithmetic has them so by itself; leave --weights away')
     if arguments.bundle:
-        with new_folder(arguments.bundle, overwrite=True) as folder:
-            if arguments.add_head:
-                add_head(arguments.bundle, load_checkpoint(arguments.add_head), folder)
-            elif arguments.remove_head:
-                remove_head(arguments.bundle, arguments.remove_head, folder)
-            else:
-                bundle = load_bundle(arguments.bundle)
-                copy_bundle(bundle, folder)
-                add_variants(folder, arguments.also, read_panoramas(
-                    arguments.panoramas, bundle.size_hw, bundle.resize, CALIBRATION_IMAGES))
+        bundle = load_bundle(arguments.bundle)
+        with new_folder(arguments.out or arguments.bundle,
+                        arguments.overwrite or not arguments.out) as folder:
+            change(bundle, arguments, folder)
             open_as_robot(folder)
         return
     if not arguments.out:
@@ -365,6 +343,24 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
                 arguments.wrap_padding),
         arguments.precision, arguments.weights, arguments.panoramas, arguments.name,
         arguments.licence, arguments.overwrite, accuracy, tuple(arguments.also)))
+
+
+def change(bundle: Bundle, arguments: argparse.Namespace, folder: Path) -> None:
+    """Write into a folder what becomes of a bundle that exists."""
+    if arguments.out:
+        requantise(bundle, arguments.precision, calibration_folder(
+            arguments.panoramas, bundle, [arguments.precision]),
+            folder, arguments.name or arguments.out.name)
+        return
+    if arguments.add_head:
+        add_head(bundle, load_checkpoint(arguments.add_head), folder)
+    elif arguments.remove_head is not None:
+        remove_head(bundle, arguments.remove_head, folder)
+    else:
+        copy_bundle(bundle, folder)
+        add_variants(folder, arguments.also,
+                     calibration_folder(arguments.panoramas, bundle, arguments.also))
+    copy_the_rest(bundle, folder)
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ OPSET = 18
 FORBIDDEN_NODES = frozenset({'If', 'Loop', 'Scan', 'Shape', 'Size', 'NonZero'})
 MAIN_FILE = 'model.onnx'
 MASK_OUTPUT = 'range_mask_probability'
+FEATURES = 'features_'          # and a number: what separate range-mask heads read
 RELEASED_SIZE_DAP = (512, 1024)
 RELEASED_SIZE_DA2 = (546, 1092)
 
@@ -175,7 +176,7 @@ def dap_graphs(network: Dap, options: Options) -> GraphSet:
         wrap_convolutions(network.range_head)
         wrap_convolutions(network.mask_heads)
     network.fix_size(*size_hw)
-    names = tuple(f'features_{k}' for k in range(len(network.config.vit.taps)))
+    names = tuple(f'{FEATURES}{k}' for k in range(len(network.config.vit.taps)))
     main = Graph(MAIN_FILE, DapGraph(network, options.preprocessing),
                  {'image': example_image(size_hw)}, ('range_m', *names))
     masks = {threshold: mask_graph(head, threshold, size_hw)
@@ -188,7 +189,7 @@ def mask_graph(head: DptHead, range_mask_m: float, size_hw: tuple[int, int]) -> 
     """Return the graph of one range-mask head."""
     grid = (1, head.config.in_dim, size_hw[0] // PATCH_PX_DAP, size_hw[1] // PATCH_PX_DAP)
     generator = torch.Generator().manual_seed(0)
-    inputs = {f'features_{k}': torch.randn(grid, generator=generator)
+    inputs = {f'{FEATURES}{k}': torch.randn(grid, generator=generator)
               for k in range(len(head.project))}
     return Graph(f'mask_{range_mask_m:g}.onnx', MaskGraph(head), inputs, (MASK_OUTPUT,))
 

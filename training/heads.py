@@ -17,10 +17,11 @@ import cv2
 import numpy as np
 import torch
 
-from da_ros.bundle import Bundle, BundleError, load_bundle, MANIFEST, write_manifest
+from da_ros.bundle import Bundle, BundleError, MANIFEST, write_manifest
 from training.checkpoint import build, Checkpoint
 from training.graph import (
     ExportError,
+    FEATURES,
     Graph,
     mask_graph,
     MASK_OUTPUT,
@@ -61,7 +62,7 @@ def head_checkpoint(checkpoint: Checkpoint, range_mask_m: float) -> Checkpoint:
     return Checkpoint('dap_mask_head', config, state, provenance)
 
 
-def add_head(bundle_folder: Path, head: Checkpoint, folder: Path) -> None:
+def add_head(bundle: Bundle, head: Checkpoint, folder: Path) -> None:
     """
     Write a copy of a bundle with one more range mask.
 
@@ -69,7 +70,7 @@ def add_head(bundle_folder: Path, head: Checkpoint, folder: Path) -> None:
     :param folder: empty folder for the copy
     :raises ExportError: if the head does not belong to this bundle
     """
-    bundle = load_one_precision(bundle_folder)
+    check_one_precision(bundle)
     if bundle.precision != 'fp32':
         raise ExportError(f'bundle {bundle.name!r} is {bundle.precision}, and what its heads must '
                           'say comes from fp32; add the head to the fp32 bundle, then convert '
@@ -89,13 +90,13 @@ def add_head(bundle_folder: Path, head: Checkpoint, folder: Path) -> None:
     rewrite(bundle, folder, graphs)
 
 
-def remove_head(bundle_folder: Path, range_mask_m: float, folder: Path) -> None:
+def remove_head(bundle: Bundle, range_mask_m: float, folder: Path) -> None:
     """
     Write a copy of a bundle without one of its separate range masks.
 
     :raises BundleError: if the bundle has no such separate head; lists those it has
     """
-    bundle = load_one_precision(bundle_folder)
+    check_one_precision(bundle)
     if range_mask_m not in bundle.mask_graphs:
         known = ', '.join(f'{t:g}' for t in bundle.mask_graphs) or 'none'
         raise BundleError(f'no separate range-mask head {range_mask_m:g} m in bundle '
@@ -111,17 +112,11 @@ def remove_head(bundle_folder: Path, range_mask_m: float, folder: Path) -> None:
                              if t != range_mask_m})
 
 
-def load_one_precision(folder: Path) -> Bundle:
-    """
-    Return a bundle whose heads may change.
-
-    :raises ExportError: if it has graphs of further precisions, which would not change along
-    """
-    bundle = load_bundle(folder)
+def check_one_precision(bundle: Bundle) -> None:
+    """:raises ExportError: if it has further graphs, which would not change along."""
     if bundle.variants:
         raise ExportError(f'bundle {bundle.name!r} also has {", ".join(bundle.variants)} graphs; '
                           'change the heads of the plain bundle, then run --also')
-    return bundle
 
 
 def check_fits(bundle: Bundle, head: Checkpoint, config: MaskHeadConfig | None) -> None:
@@ -167,7 +162,7 @@ def self_check_features(bundle: Bundle) -> list[dict[str, np.ndarray]]:
     """Return the feature grids of the bundle's self-check panoramas."""
     images = [cv2.imread(str(bundle.folder / check.image)) for check in bundle.self_checks]
     return [{name: array for name, array in run_onnx(bundle.main_graph, {'image': image}).items()
-             if name.startswith('features_')} for image in images]
+             if name.startswith(FEATURES)} for image in images]
 
 
 def store_expected(bundle: Bundle, folder: Path, index: int,
@@ -185,6 +180,15 @@ def copy_bundle(bundle: Bundle, folder: Path) -> None:
     for name in (MANIFEST, *bundle.files):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle.folder / name, folder / name)
+
+
+def copy_the_rest(bundle: Bundle, folder: Path) -> None:
+    """Copy what else lies in a bundle's folder, such as its model card."""
+    for path in bundle.folder.rglob('*'):
+        name = path.relative_to(bundle.folder)
+        if path.is_file() and str(name) not in (MANIFEST, *bundle.files):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / name)
 
 
 def rewrite(bundle: Bundle, folder: Path, graphs: dict[float, Path]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros.gate import departure, GateReport, LIMITS
-from training.graph import ExportError, GraphSet, MASK_OUTPUT, run_onnx, run_torch
+from da_ros.gate import departure, GateReport, LIMITS, worst
+from training.graph import ExportError, FEATURES, GraphSet, MASK_OUTPUT, run_onnx, run_torch
 from training.precision import store_int8
 from training.self_check import CAMERA_HEIGHTS_M
 
@@ -39,7 +39,7 @@ def check_parity(graphs: GraphSet, folder: Path, images: list[NDArray[np.uint8]]
         wanted = run_chain(graphs, inputs, run_torch)
         got = run_exported(graphs, folder, inputs)
         for name, largest in departures(got, wanted).items():
-            parity[name] = max(parity.get(name, 0.0), largest)
+            parity[name] = float(np.maximum(parity.get(name, 0.0), largest))    # NaN stays
         cases.append((image, height_m, got))
     limits = {'range_m': PARITY_RELATIVE, MASK_OUTPUT: PARITY_PROBABILITY}
     for name, largest in parity.items():
@@ -54,19 +54,19 @@ def store_weights(graphs: GraphSet, folder: Path, cases: list[Case]
     """
     Store the weights of all graphs in 8 bits.
 
-    :return: the panoramas with the outputs of what is stored; the worst departure from before
+    :return: the panoramas with the outputs of what is stored; the worst departures from before
     :raises ExportError: if that is more than int8 arithmetic may depart
     """
     for graph in (graphs.main, *graphs.masks.values()):
         store_int8(folder / graph.file)
     stored = [(image, height_m, run_exported(graphs, folder, feeds(graphs, image, height_m)))
               for image, height_m, _ in cases]
-    reports = [departure(new['range_m'], old['range_m'], new.get(MASK_OUTPUT),
-                         old.get(MASK_OUTPUT)) for (*_, new), (*_, old) in zip(stored, cases)]
-    for report in reports:
-        if not report.within(LIMITS['int8']):
-            raise ExportError(f'weights in 8 bits change too much: {report}; use --weights float')
-    return stored, max(reports, key=lambda report: report.relative_error_p99)
+    report = worst([[departure(new['range_m'], old['range_m'], new.get(MASK_OUTPUT),
+                               old.get(MASK_OUTPUT))]
+                    for (*_, new), (*_, old) in zip(stored, cases)])
+    if not report.within(LIMITS['int8']):
+        raise ExportError(f'weights in 8 bits change too much: {report}; use --weights float')
+    return stored, report
 
 
 def run_exported(graphs: GraphSet, folder: Path, inputs: Arrays) -> Arrays:
@@ -94,7 +94,7 @@ def run_chain(graphs: GraphSet, inputs: Arrays, run) -> Arrays:
              for _, graph in sorted(graphs.masks.items())]
     if masks:
         outputs[MASK_OUTPUT] = np.concatenate(masks)
-    return {name: array for name, array in outputs.items() if not name.startswith('features_')}
+    return {name: array for name, array in outputs.items() if not name.startswith(FEATURES)}
 
 
 def departures(got: Arrays, wanted: Arrays) -> dict[str, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.graph import ExportError
+from training.graph import ExportError, FEATURES
 
 Feeds = dict[str, np.ndarray]
 
@@ -60,9 +60,15 @@ def to_fp16(path: Path) -> None:
 
 
 def after_layers(graph) -> set[str]:
-    """Return the outputs and every tensor that reaches one without passing through a layer."""
+    """
+    Return the outputs and every tensor that reaches one without passing through a layer.
+
+    Features are an output too, for range-mask heads; but what is behind them is layers all along,
+    and the sums between these stay as fast as they are.
+    """
     made_by = {name: node for node in graph.node for name in node.output}
-    found, ahead = set(), [output.name for output in graph.output]
+    found, ahead = set(), [output.name for output in graph.output
+                           if not output.name.startswith(FEATURES)]
     while ahead:
         name = ahead.pop()
         node = made_by.get(name)

@@ -38,6 +38,7 @@ import torch
 from da_ros.errors import DaRosError
 from training import head_training
 from training.batches import Batch, Batches, fastest_format, load, one_thread, Sources
+from training.checkpoint import origin
 from training.forward import (
     Forward,
     image_size,
@@ -219,6 +220,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
 
     # --- network, objective, optimiser, and where an earlier run stopped
     network = make_network(config, args)
+    began = origin(args.init) if args.init else {}
     frozen = bool(args.heads) and not args.joint
     if frozen:
         config = head_training.frozen_config(config, network)
@@ -255,8 +257,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
             'commit': current_commit(), 'config': config.as_dict(), 'step': step,
             'samples': step * per_step * config.batch, 'training_s': round(elapsed),
             'processes': world, 'data': sources.names(), 'images': len(sources),
-            'init': str(args.init.name) if args.init else '',
-            'teacher': str(args.teacher.name) if args.teacher else ''}
+            'init': began, 'teacher': str(args.teacher.name) if args.teacher else ''}
         resume = {'model': network.state_dict(), 'ema': ema.network.state_dict(),
                   'optimiser': optimiser.state_dict(), 'scaler': scaler, 'step': step,
                   'elapsed': elapsed, 'skipped': dict(skipped), 'run': about}

@@ -8,15 +8,18 @@ from itertools import cycle
 from pathlib import Path
 import shutil
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from da_ros import gate
 from da_ros.backends.base import feeds_for, open_backend
 from da_ros.bundle import Bundle, Graphs, load_bundle, write_manifest
-from training.graph import ExportError, run_onnx
+from training.graph import ExportError, FEATURES, run_onnx
 from training.precision import Feeds, to_fp16, to_int8
-from training.self_check import CAMERA_HEIGHTS_M
+from training.self_check import CAMERA_HEIGHTS_M, read_panoramas
+
+CALIBRATION_IMAGES = 16
 
 
 def convert(graphs: Graphs, precision: str, inputs: list[Feeds]) -> None:
@@ -32,7 +35,7 @@ def convert(graphs: Graphs, precision: str, inputs: list[Feeds]) -> None:
         if graphs.range_masks:
             outputs = [run_onnx(graphs.main, feeds) for feeds in inputs]
             features = [{name: array for name, array in output.items()
-                         if name.startswith('features_')} for output in outputs]
+                         if name.startswith(FEATURES)} for output in outputs]
             for path in graphs.range_masks.values():
                 to_int8(path, features)
         to_int8(graphs.main, inputs)
@@ -67,6 +70,32 @@ def add_variants(folder: Path, precisions: Sequence[str],
         report = gate.check(open_backend('onnxruntime', bundle, precision), bundle)
         print(f'{precision}: {report}')
     return bundle
+
+
+def calibration_images(images: list[NDArray[np.uint8]], proofs: list[NDArray[np.uint8]],
+                       precisions: Sequence[str]) -> list[NDArray[np.uint8]]:
+    """
+    Return the panoramas that the self-check does not use.
+
+    :raises ExportError: if int8 is wanted and none is left: what calibrates proves nothing
+    """
+    unseen = [image for image in images
+              if not any(np.array_equal(image, proof) for proof in proofs)]
+    if 'int8' in precisions and not unseen:
+        raise ExportError('int8 is calibrated on other panoramas than those of the self-check, '
+                          f'which prove it; --panoramas holds {len(images)}, and all of them are '
+                          'used there; add more')
+    return unseen[:CALIBRATION_IMAGES]
+
+
+def calibration_folder(folder: Path | None, bundle: Bundle,
+                       precisions: Sequence[str]) -> list[NDArray[np.uint8]]:
+    """Return the panoramas of a folder that calibrate a bundle which exists."""
+    proofs = [np.asarray(cv2.imread(str(bundle.folder / check.image)), np.uint8)
+              for check in bundle.self_checks]
+    return calibration_images(
+        read_panoramas(folder, bundle.size_hw, bundle.resize,
+                       CALIBRATION_IMAGES + len(proofs)), proofs, precisions)
 
 
 def calibration(bundle: Bundle, images: list[NDArray[np.uint8]]) -> list[Feeds]:

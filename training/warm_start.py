@@ -140,12 +140,15 @@ def graph_weights(path: Path) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def measure_norms(network: PanoTiny, batches: Batches) -> None:
+def measure_norms(network: PanoTiny, batches: Batches) -> list[str]:
     """
     Give every identity batch norm the statistics of its input, and the scale that undoes them.
 
     The network says what it said before, and now trains like any other.
+
+    :return: messages of the corrupt samples that were met
     """
+    skipped: list[str] = []
     found: dict[str, list[tuple[Tensor, Tensor]]] = {}
     hooks = [module.conv.register_forward_hook(
         lambda _, __, out, name=name: found.setdefault(name, []).append(
@@ -155,6 +158,7 @@ def measure_norms(network: PanoTiny, batches: Batches) -> None:
         if isinstance(batch, str):
             raise WarmStartError(batch)
         batch = batch.on(torch.device('cpu'))
+        skipped += batch.skipped
         network(batch.image, batch.told_height_m)
     for hook in hooks:
         hook.remove()
@@ -165,6 +169,7 @@ def measure_norms(network: PanoTiny, batches: Batches) -> None:
         norm.running_var.copy_((square - mean ** 2).clamp(min=1e-6))
         norm.weight.copy_((norm.running_var + norm.eps).sqrt())
         norm.bias.add_(mean)
+    return skipped
 
 
 @torch.no_grad()
@@ -174,8 +179,9 @@ def grow(small: PanoTiny, large: PanoTiny) -> None:
 
     What the small one computes stays apart: its channels come first and do not read the new ones;
     new blocks begin as identities. New channels begin at random, and what reads them at zero. So
-    the large network says the same at first, as far as layer norms (whose mean is over all
-    channels) and another image size allow.
+    the large network says the same at first if widths[-1] and size_hw stay. Layer norms, whose
+    mean is over all channels, and features, which are tied to their size in pixels, do not take
+    other ones so well: docs/training.md has figures.
 
     :raises WarmStartError: if the large network is smaller somewhere, its attention heads are of
         another width, or its range masks are others
@@ -192,6 +198,9 @@ def grow(small: PanoTiny, large: PanoTiny) -> None:
                              f'{new_width * heads / width:g}')
     begin_as_identities(small, large)
     old, new = small.state_dict(), large.state_dict()
+    if absent := old.keys() - new.keys():
+        raise WarmStartError(f'{min(absent)} is not in the larger network, which has fewer '
+                             'blocks; a network can only grow')
     for name, value in old.items():
         if name.endswith(('.index', 'num_batches_tracked')):
             continue
@@ -254,7 +263,9 @@ def start(args: argparse.Namespace) -> Path:
     network = network_of_bundle(bundle)
     batches = Batches(Sources(args.data), TrainConfig('pano_tiny', batch=8),
                       network.config.size_hw, refresh_every=10 ** 9)
-    measure_norms(network, batches)
+    skipped = measure_norms(network, batches)
+    for message in [*batches.sources.corrupt, *dict.fromkeys(skipped)]:
+        print(f'skipped: {message}', file=sys.stderr)
     if args.config:
         config = read_config(args.config)
         if config.network != 'pano_tiny':
@@ -286,7 +297,7 @@ def main(argv=None) -> int:
     """Run the command; a known error is one line and exit code 1."""
     try:
         print(start(parse_args(argv)))
-    except DaRosError as error:
+    except (DaRosError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     return 0

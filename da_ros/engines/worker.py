@@ -111,8 +111,7 @@ class EngineBuild:
 
     def _record(self, job: EngineJob) -> None:
         # A builder of another process, which waited for this one, may have been luckier.
-        entry = self._cache.entry(job)
-        if entry is None or not entry.plan_sha256:
+        if self._cache.load(job) is None:
             self._cache.record_failure(job, self.error)
 
     def _close(self, child: subprocess.Popen[str]) -> None:

@@ -47,7 +47,7 @@ def build_network(name: str, config: dict | None = None):
     made = make_config(config_class, config or {})
     try:
         return network_class(made)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RuntimeError) as error:
         raise NetworkError(f'no network {name!r} of {made}: {error}') from error
 
 

@@ -131,12 +131,17 @@ class PanoTiny(nn.Module):
     """
 
     def __init__(self, config: PanoTinyConfig) -> None:
-        """:raises ValueError: if the size is not 2:1 or no multiple of the total stride."""
+        """:raises ValueError: naming the value that no network can have."""
         super().__init__()
         height, width = config.size_hw
         if width != 2 * height or height % STRIDE:
             raise ValueError(
                 f'size must be 2:1 and a multiple of {STRIDE} px, got {height} x {width}')
+        if {len(config.widths), len(config.blocks), len(config.decoder)} != {4}:
+            raise ValueError('widths and blocks need 4 values, decoder 4: one per stride')
+        if config.heads < 1 or config.widths[-1] % config.heads:
+            raise ValueError(
+                f'{config.widths[-1]} channels cannot be shared by {config.heads} heads')
         self.config = config
         self.stem = WrapConv(3, config.stem, stride=2)
         self.stem_rows = RowBias(config.stem, height // 2)

@@ -160,6 +160,32 @@ def test_labels_of_another_network_or_source_are_not_mixed(setting, capsys):
     assert 'was made with other labeler' in capsys.readouterr().err
 
 
+def test_a_folder_of_labels_is_of_one_command(setting, capsys):
+    out = setting / 'out'
+
+    def labelled(*sources, network='labeler'):
+        folders = [f'{setting}/{name}' for name in sources]
+        code = label.main(['--checkpoint', f'{setting}/{network}', '--data', *folders, '--out',
+                           str(out)])
+        return code, capsys.readouterr().err
+    assert labelled('photos')[0] == 0
+    other = build_network('pano_tiny', TINY)
+    save_checkpoint(setting / 'other', 'pano_tiny', asdict(other.config), other.state_dict(), {})
+    code, said = labelled('shards', network='other')
+    assert code == 1 and f'{out}/photos_00000.tar was made with other labeler' in said
+    code, said = labelled('shards')
+    assert code == 1 and (
+        f'{out}/photos_00000.tar holds labels of images that --data does not name; add their '
+        'folder to --data, delete it, or choose another --out') in said
+    assert [path.name for path in out.glob('*.tar')] == ['photos_00000.tar']
+    kept = (out / 'photos_00000.tar').stat().st_mtime_ns
+    assert labelled('photos', 'shards')[0] == 0         # one source more
+    assert (out / 'photos_00000.tar').stat().st_mtime_ns == kept
+    assert len(ShardSet([out])) == 10
+    code, said = labelled('photos')                     # one less
+    assert code == 1 and f'{out}/shards_a.tar holds labels of images' in said
+
+
 def test_labels_of_other_images_under_the_same_names_are_not_mixed(setting, capsys):
     assert label.main(words(setting, setting / 'out')) == 0
     photo, shard = setting / 'photos/more/6.png', setting / 'shards/a.tar'

@@ -106,6 +106,26 @@ def test_what_other_commands_made_is_refused(words, tmp_path, capsys, monkeypatc
     assert pipeline.main(other(words, '--quality-steps', '3')) == 0     # made before the record
 
 
+def test_a_source_that_is_dropped_on_the_way_is_not_selected_from(words, tmp_path, capsys,
+                                                                  monkeypatch):
+    shutil.copytree(tmp_path / 'photos', tmp_path / 'more')
+    original = pipeline.selection.run
+
+    def killed(_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(pipeline.selection, 'run', killed)
+    at = words.index('--unlabelled') + 1
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.main([*words[:at], f'{tmp_path}/more', *words[at:]])
+    monkeypatch.setattr(pipeline.selection, 'run', original)
+    capsys.readouterr()
+    assert pipeline.main(words) == 1
+    said = capsys.readouterr().err
+    assert 'labels/stage1/more_00000.tar holds labels of images that --data does not name' in said
+    assert 'this step failed: python -m training.label' in said
+    assert not (tmp_path / 'out/best.txt').exists()
+
+
 def test_a_failing_step_is_named(words, tmp_path, capsys):
     (tmp_path / 'micro.yaml').write_text('network: nothing\n')
     assert pipeline.main(words) == 1

@@ -9,7 +9,8 @@ Examples:
     torchrun --standalone --nproc-per-node 2 -m training.label ...      # the same on two CPU cores
 
 Each shard is made whole by one process and depends on its images and the networks alone: not on
-the number of processes, their order, or how often the run was stopped. Finished shards are kept.
+the number of processes, their order, or how often the run was stopped. Finished shards are kept;
+--data may name further folders later, but none less: one --out holds the labels of one command.
 On the CPU every process computes with one thread (more threads round differently): start as many
 processes as there are cores.
 """
@@ -145,22 +146,27 @@ def shard_path(portion: Portion, out: Path) -> Path:
     return out / f'{portion.name}.tar'
 
 
-def check_finished(portion: Portion, out: Path, hashes: dict[str, str]) -> None:
+def check_finished(shard: Path, portion: Portion | None, hashes: dict[str, str]) -> None:
     """
-    Refuse the finished shard of a portion if it is not the one that would be made now.
+    Refuse a finished shard if it is not one that would be made now.
 
+    :param portion: what it is to hold; None = nothing in --data is of its name
     :raises LabelError: if it was made by another network or from other images
     """
-    shard = shard_path(portion, out)
     try:
-        record = json.loads(record_path(portion, out).read_text())
+        record = json.loads(shard.with_suffix('.json').read_text())
     except (OSError, ValueError) as error:
-        raise LabelError(f'{shard} has no readable {shard.stem}.json; delete it') from error
-    wanted = {**hashes, 'inputs': portion.digest()}
+        raise LabelError(f'{shard} has no readable {shard.stem}.json; delete it or choose another '
+                         '--out') from error
+    wanted = {**hashes, 'inputs': portion.digest() if portion else record.get('inputs')}
     for name in ('labeler', 'quality', 'inputs'):
         if record.get(name) != wanted.get(name):
             raise LabelError(f'{shard} was made with other {name} ({record.get(name)}, not '
-                             f'{wanted.get(name)}); delete it or choose another --out')
+                             f'{wanted.get(name)}); delete it, to have it labelled again, or '
+                             'choose another --out')
+    if portion is None:
+        raise LabelError(f'{shard} holds labels of images that --data does not name; add their '
+                         'folder to --data, delete it, or choose another --out')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -170,10 +176,11 @@ def run(args: argparse.Namespace) -> int:
     networks = load_networks(args, state.device)
     portions = find_portions(args.data, args.per_shard)
     args.out.mkdir(parents=True, exist_ok=True)
-    finished = [p for p in portions if shard_path(p, args.out).exists()]
-    todo = [p for p in portions if not shard_path(p, args.out).exists()]
-    for portion in finished[state.process_index::state.num_processes]:
-        check_finished(portion, args.out, networks.hashes)
+    wanted = {shard_path(portion, args.out): portion for portion in portions}
+    finished = sorted(args.out.glob('*.tar'))
+    todo = [portion for shard, portion in wanted.items() if not shard.exists()]
+    for shard in finished[state.process_index::state.num_processes]:
+        check_finished(shard, wanted.get(shard), networks.hashes)
     state.wait_for_everyone()       # everybody has looked before anybody writes
     mine = todo[state.process_index::state.num_processes]
     if state.is_main_process and finished:

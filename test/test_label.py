@@ -120,6 +120,31 @@ def test_a_killed_run_continues_to_the_same_bytes(setting, monkeypatch, capsys):
     assert contents(setting / 'one') == contents(setting / 'two')
 
 
+def test_labelling_leaves_the_arithmetic_of_its_process_as_it_was(setting, monkeypatch):
+    def arithmetic():
+        cudnn = torch.backends.cudnn
+        return (torch.get_num_threads(), cv2.getNumThreads(), cudnn.benchmark,
+                cudnn.deterministic)
+    original, meanwhile, threads = label.label_panorama, set(), cv2.getNumThreads()
+
+    def noted(*arguments):
+        meanwhile.add(arithmetic())
+        return original(*arguments)
+    monkeypatch.setattr(label, 'label_panorama', noted)
+    monkeypatch.setattr(torch.backends.cudnn, 'benchmark', True)
+    torch.set_num_threads(2)
+    cv2.setNumThreads(2)
+    try:
+        before = arithmetic()
+        assert label.main(words(setting, setting / 'out')) == 0
+        (setting / 'out/shards_a.json').unlink()
+        assert label.main(words(setting, setting / 'out')) == 1
+        assert arithmetic() == before == (2, 2, True, False)
+    finally:
+        cv2.setNumThreads(threads)
+    assert meanwhile == {(1, 1, False, True)}
+
+
 def test_damaged_images_are_skipped_and_named_also_by_a_later_run(setting, capsys):
     (setting / 'photos' / '1.png').write_bytes(b'no picture')
     whole = (setting / 'photos' / '2.png').read_bytes()

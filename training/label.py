@@ -18,6 +18,8 @@ processes as there are cores.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 import json
@@ -169,10 +171,31 @@ def check_finished(shard: Path, portion: Portion | None, hashes: dict[str, str])
                          'folder to --data, delete it, or choose another --out')
 
 
+@contextmanager
+def repeatable_arithmetic() -> Iterator[None]:
+    """Make every run round alike; what the process set before comes back at the end."""
+    cudnn = torch.backends.cudnn
+    before = torch.get_num_threads(), cv2.getNumThreads(), cudnn.benchmark, cudnn.deterministic
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+        cudnn.benchmark, cudnn.deterministic = before[2:]
+
+
 def run(args: argparse.Namespace) -> int:
     """Label this process's share, wait for the others, report."""
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_SHARD)
-    prepare_arithmetic()
+    with repeatable_arithmetic():
+        return label_share(args, state)
+
+
+def label_share(args: argparse.Namespace, state: PartialState) -> int:
+    """Do the work of `run`; the caller sees to the arithmetic."""
     networks = load_networks(args, state.device)
     portions = find_portions(args.data, args.per_shard)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -194,14 +217,6 @@ def run(args: argparse.Namespace) -> int:
               f'({cpu:.1f} s of CPU time)', flush=True)
     state.wait_for_everyone()
     return report(portions, args.out) if state.is_main_process else 0
-
-
-def prepare_arithmetic() -> None:
-    """Make every run round alike."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
 
 
 def report(portions: list[Portion], out: Path) -> int:

@@ -275,8 +275,13 @@ def test_a_source_without_any_good_image_stops_with_its_name(setting, capsys):
         photo.write_bytes(b'')
     assert label.main(['--checkpoint', f'{setting}/labeler', '--data', f'{setting}/photos',
                        '--out', f'{setting}/out']) == 1
-    assert 'no image under' in capsys.readouterr().err
+    remedy = f'delete its shards under {setting}/out, and mend it or leave it out of --data'
+    said = f'error: no image under {setting}/photos could be labelled; {remedy}\n'
+    assert capsys.readouterr().err.endswith(said)
     assert json.loads((setting / 'out/photos_00000.json').read_text())['images'] == 0
+    assert label.main(words(setting, setting / 'more')) == 1        # the shard beside it is sound
+    assert capsys.readouterr().err.endswith(said.replace('/out,', '/more,'))
+    assert len(ShardSet([setting / 'more'])) == 3
 
 
 def test_a_network_that_gives_no_range_cannot_label(setting, capsys):

@@ -18,6 +18,7 @@ processes as there are cores.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -223,18 +224,22 @@ def report(portions: list[Portion], out: Path) -> int:
     """
     Print how many images are labelled and which were skipped, also by earlier runs.
 
-    :raises LabelError: if no image of a source could be labelled
+    :raises LabelError: if no image of a folder could be labelled
     """
     records = {p: json.loads(record_path(p, out).read_text()) for p in portions}
     skipped = [text for record in records.values() for text in record['skipped']]
-    images = sum(record['images'] for record in records.values())
-    print(f'{images} labels in {len(portions)} shards under {out}; {len(skipped)} skipped')
+    images = Counter()
+    for portion, record in records.items():
+        images[portion.folder] += record['images']
+    print(f'{images.total()} labels in {len(portions)} shards under {out}; {len(skipped)} skipped')
     for text in skipped[:NAMES_SHOWN]:
         print(f'skipped: {text}', file=sys.stderr)
     if len(skipped) > NAMES_SHOWN:
         print(f'... and {len(skipped) - NAMES_SHOWN} more, named in {out}/*.json', file=sys.stderr)
-    if not images:
-        raise LabelError(f'no image under {portions[0].source} could be labelled')
+    for folder, number in images.items():
+        if not number:
+            raise LabelError(f'no image under {folder} could be labelled; delete its shards under '
+                             f'{out}, and mend it or leave it out of --data')
     return 0
 
 

@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 import json
 from pathlib import Path
 import sys
@@ -42,9 +41,9 @@ from training.data.unlabelled import find_portions, Panorama, Portion
 from training.discriminate import quality
 from training.export import read_checkpoint
 from training.labeler import Labeler, LabelError
+from training.processes import process_state
 from training.sample import Sample
 
-LONGEST_SHARD = timedelta(days=7)       # that others wait for at the end
 SCORE_DIGITS = 6
 NAMES_SHOWN = 20
 
@@ -190,7 +189,7 @@ def repeatable_arithmetic() -> Iterator[None]:
 
 def run(args: argparse.Namespace) -> int:
     """Label this process's share, wait for the others, report."""
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_SHARD)
+    state = process_state()
     with repeatable_arithmetic():
         return label_share(args, state)
 

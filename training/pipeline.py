@@ -29,14 +29,12 @@ import shlex
 import sys
 from types import ModuleType
 
-from accelerate import PartialState
-import torch
-
 from da_ros.errors import DaRosError
 from training import discriminate, label, selection, train
 from training.data.unlabelled import IMAGE_SUFFIXES
 from training.held_back import score_checkpoint
 from training.job import write_whole
+from training.processes import process_state
 from training.report import markdown_table
 
 CONFIGS = Path(__file__).parent / 'configs'
@@ -80,7 +78,7 @@ class Step:
         """:raises DaRosError: if it fails."""
         if self.module is train:
             train.train(train.parse_args(self.words))
-        elif self.module is not selection or PartialState().is_main_process:
+        elif self.module is not selection or process_state().is_main_process:
             self.module.run(self.module.parse_args(self.words))
 
 
@@ -126,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
 
     :raises PipelineError: if a step fails (a later run goes on with it) or its command has changed
     """
-    main_process = PartialState(cpu=not torch.cuda.is_available()).is_main_process
+    main_process = process_state().is_main_process
     steps = steps_of(args)
     commands = [str(step) for step in steps]
     for number, step in enumerate(steps, 1):
@@ -134,7 +132,7 @@ def run(args: argparse.Namespace) -> None:
     for number, step in enumerate(steps, 1):
         if step.done and step.done.exists():
             continue
-        PartialState().wait_for_everyone()          # everybody has looked
+        process_state().wait_for_everyone()          # everybody has looked
         if main_process:
             print(f'\n$ {step}', flush=True)
         if main_process and step.done:
@@ -145,7 +143,7 @@ def run(args: argparse.Namespace) -> None:
             raise PipelineError(f'{error}; this step failed: {step}') from error
         if step.done and step.done.name == 'done' and main_process:
             step.done.touch()
-        PartialState().wait_for_everyone()
+        process_state().wait_for_everyone()
     if main_process:
         text = held_back_table(args)
         (args.out / 'table.md').write_text(text)

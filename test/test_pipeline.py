@@ -1,3 +1,4 @@
+from pathlib import Path
 import shutil
 
 import cv2
@@ -146,3 +147,20 @@ def test_unsorted_photos_are_refused_before_the_first_step(tmp_path, capsys):
     assert pipeline.main(words) == 1
     assert 'sort it with `python -m training.curate sort`' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_record_that_cannot_be_written_is_one_line(words, tmp_path, capsys):
+    (tmp_path / 'file').touch()
+    assert pipeline.main(other(words, '--out', f'{tmp_path}/file')) == 1
+    assert capsys.readouterr().err == (
+        f'error: {tmp_path}/file/stage1.steps cannot be written: File exists; choose another '
+        '--out, or make room and run the same command again\n')
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a full device')
+def test_a_full_disk_is_one_line(words, tmp_path, capsys):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/.stage1.steps.tmp').symlink_to('/dev/full')
+    assert pipeline.main(words) == 1
+    assert 'stage1.steps cannot be written: No space left on device' in capsys.readouterr().err
+    assert not (tmp_path / 'out/stage1').exists()

@@ -122,7 +122,8 @@ def run(args: argparse.Namespace) -> None:
     """
     Run every step that is not done, then score the stages.
 
-    :raises PipelineError: if a step fails (a later run goes on with it) or its command has changed
+    :raises PipelineError: if a step fails (a later run goes on with it), its command has changed,
+        or --out cannot be written
     """
     main_process = process_state().is_main_process
     steps = steps_of(args)
@@ -136,18 +137,27 @@ def run(args: argparse.Namespace) -> None:
         if main_process:
             print(f'\n$ {step}', flush=True)
         if main_process and step.done:
-            write_whole(step.record, '\n'.join(commands[:number]) + '\n')
+            write(step.record, '\n'.join(commands[:number]) + '\n')
         try:
             step()
         except DaRosError as error:
             raise PipelineError(f'{error}; this step failed: {step}') from error
         if step.done and step.done.name == 'done' and main_process:
-            step.done.touch()
+            write(step.done, '')
         process_state().wait_for_everyone()
     if main_process:
         text = held_back_table(args)
-        (args.out / 'table.md').write_text(text)
+        write(args.out / 'table.md', text)
         print(f'\n{text}')
+
+
+def write(path: Path, text: str) -> None:
+    """:raises PipelineError: if the file cannot be written."""
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise PipelineError(f'{path} cannot be written: {error.strerror or error}; choose another '
+                            '--out, or make room and run the same command again') from error
 
 
 def check_commands(step: Step, commands: list[str]) -> None:

@@ -16,8 +16,9 @@ themselves what they show.
     stage3   final model, on synthetic shards and stage 2's labels of all images
 
 A finished step is kept; a killed one goes on where it can. Beside what a step makes, NAME.steps
-holds the commands up to it: what other commands made is refused. Every stage starts anew and has
-the same budget. Writes <out>/table.md: what each stage did to held-back accuracy.
+holds the commands up to it, with the hash of each config: what others made is refused. Every stage
+starts anew and has the same budget. Writes <out>/table.md: what each stage did to held-back
+accuracy.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import shlex
 import sys
 from types import ModuleType
 
+from da_ros.bundle import sha256_of
 from da_ros.errors import DaRosError
 from training import discriminate, label, selection, train
 from training.data.unlabelled import IMAGE_SUFFIXES
@@ -38,6 +40,7 @@ from training.processes import process_state
 from training.report import markdown_table
 
 CONFIGS = Path(__file__).parent / 'configs'
+CONTENT = '  # config '         # in a record, before the hash of the file
 STAGES = ('stage1', 'stage2', 'stage3')
 COLUMNS = {'AbsRel': ('none', 'abs_rel'), 'AbsRel aligned': ('median', 'abs_rel'),
            'δ1': ('none', 'delta_1'), 'edge F1': ('none', 'edge_f1')}
@@ -57,6 +60,14 @@ class Step:
 
     def __str__(self) -> str:
         return f'python -m {self.module.__name__} {shlex.join(self.words)}'
+
+    @property
+    def line(self) -> str:
+        """Return the command as the record holds it: with the content of the config it names."""
+        if self.module is not train:
+            return str(self)
+        config = Path(self.words[self.words.index('--config') + 1])
+        return f'{self}{CONTENT}{sha256_of(config)[:16]}'
 
     @property
     def out(self) -> Path:
@@ -127,7 +138,7 @@ def run(args: argparse.Namespace) -> None:
     """
     main_process = process_state().is_main_process
     steps = steps_of(args)
-    commands = [str(step) for step in steps]
+    commands = [step.line for step in steps]
     for number, step in enumerate(steps, 1):
         check_commands(step, commands[:number])
     for number, step in enumerate(steps, 1):
@@ -162,9 +173,10 @@ def write(path: Path, text: str) -> None:
 
 def check_commands(step: Step, commands: list[str]) -> None:
     """
-    Refuse what a step made if it, or a step before it, had another command.
+    Refuse what a step made if it, or a step before it, had another command or config.
 
-    What an earlier version made, without a record, is taken as it is.
+    What an earlier version made, without a record, is taken as it is. Whether a training that is
+    not finished may go on with another content of its config is for `training.train` to say.
 
     :param commands: up to this step
     :raises PipelineError: naming the step that changed
@@ -172,6 +184,8 @@ def check_commands(step: Step, commands: list[str]) -> None:
     if not step.begun or not step.record.exists():
         return
     for was, now in zip(step.record.read_text().splitlines(), commands):
+        if now == step.line and not step.done.exists():
+            was, now = (line.partition(CONTENT)[0] for line in (was, now))
         if was != now:
             raise PipelineError(f'{step.out} was made by other commands; delete it or choose '
                                 f'another --out; this step was: {was} and is now: {now}')
@@ -233,6 +247,9 @@ def main(argv=None) -> int:
             raise PipelineError(f'--val {wrong[0]} is not NAME=FOLDER, e.g. mixed=shards/val')
         if len(args.configs) not in (1, len(STAGES)):
             raise PipelineError(f'--configs names {len(args.configs)} files; give one or three')
+        for config in args.configs:
+            if not config.is_file():
+                raise PipelineError(f'config {config} does not exist; see training/configs')
         check_places(args.unlabelled)
         run(args)
     except DaRosError as error:

@@ -264,6 +264,9 @@ def test_wrong_folders_and_networks_are_one_line(setting, capsys):
     cv2.imwrite(str(setting / 'x/photos/0.png'), np.zeros((4, 8, 3), np.uint8))
     with pytest.raises(SourceError, match=r'two folders .* write photos_00000\.tar'):
         find_portions([setting / 'photos', setting / 'x' / 'photos'])
+    file = setting / 'photos/0.png'
+    assert label.main(words(setting, file)) == 1
+    assert f'--out {file} cannot be made: File exists; choose another' in capsys.readouterr().err
     swapped = words(setting, setting / 'out')
     swapped[3] = swapped[1]
     assert label.main(swapped) == 1

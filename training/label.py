@@ -198,7 +198,11 @@ def label_share(args: argparse.Namespace, state: PartialState) -> int:
     """Do the work of `run`; the caller sees to the arithmetic."""
     networks = load_networks(args, state.device)
     portions = find_portions(args.data, args.per_shard)
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabelError(f'--out {args.out} cannot be made: {error.strerror or error}; choose '
+                         'another') from error
     wanted = {shard_path(portion, args.out): portion for portion in portions}
     finished = sorted(args.out.glob('*.tar'))
     todo = [portion for shard, portion in wanted.items() if not shard.exists()]

@@ -120,6 +120,31 @@ def test_a_killed_run_continues_to_the_same_bytes(setting, monkeypatch, capsys):
     assert contents(setting / 'one') == contents(setting / 'two')
 
 
+def test_labelling_leaves_the_arithmetic_of_its_process_as_it_was(setting, monkeypatch):
+    def arithmetic():
+        cudnn = torch.backends.cudnn
+        return (torch.get_num_threads(), cv2.getNumThreads(), cudnn.benchmark,
+                cudnn.deterministic)
+    original, meanwhile, threads = label.label_panorama, set(), cv2.getNumThreads()
+
+    def noted(*arguments):
+        meanwhile.add(arithmetic())
+        return original(*arguments)
+    monkeypatch.setattr(label, 'label_panorama', noted)
+    monkeypatch.setattr(torch.backends.cudnn, 'benchmark', True)
+    torch.set_num_threads(2)
+    cv2.setNumThreads(2)
+    try:
+        before = arithmetic()
+        assert label.main(words(setting, setting / 'out')) == 0
+        (setting / 'out/shards_a.json').unlink()
+        assert label.main(words(setting, setting / 'out')) == 1
+        assert arithmetic() == before == (2, 2, True, False)
+    finally:
+        cv2.setNumThreads(threads)
+    assert meanwhile == {(1, 1, False, True)}
+
+
 def test_damaged_images_are_skipped_and_named_also_by_a_later_run(setting, capsys):
     (setting / 'photos' / '1.png').write_bytes(b'no picture')
     whole = (setting / 'photos' / '2.png').read_bytes()
@@ -158,6 +183,32 @@ def test_labels_of_another_network_or_source_are_not_mixed(setting, capsys):
     save_checkpoint(setting / 'labeler', 'pano_tiny', asdict(other.config), other.state_dict(), {})
     assert label.main(words(setting, setting / 'out')) == 1
     assert 'was made with other labeler' in capsys.readouterr().err
+
+
+def test_a_folder_of_labels_is_of_one_command(setting, capsys):
+    out = setting / 'out'
+
+    def labelled(*sources, network='labeler'):
+        folders = [f'{setting}/{name}' for name in sources]
+        code = label.main(['--checkpoint', f'{setting}/{network}', '--data', *folders, '--out',
+                           str(out)])
+        return code, capsys.readouterr().err
+    assert labelled('photos')[0] == 0
+    other = build_network('pano_tiny', TINY)
+    save_checkpoint(setting / 'other', 'pano_tiny', asdict(other.config), other.state_dict(), {})
+    code, said = labelled('shards', network='other')
+    assert code == 1 and f'{out}/photos_00000.tar was made with other labeler' in said
+    code, said = labelled('shards')
+    assert code == 1 and (
+        f'{out}/photos_00000.tar holds labels of images that --data does not name; add their '
+        'folder to --data, delete it, or choose another --out') in said
+    assert [path.name for path in out.glob('*.tar')] == ['photos_00000.tar']
+    kept = (out / 'photos_00000.tar').stat().st_mtime_ns
+    assert labelled('photos', 'shards')[0] == 0         # one source more
+    assert (out / 'photos_00000.tar').stat().st_mtime_ns == kept
+    assert len(ShardSet([out])) == 10
+    code, said = labelled('photos')                     # one less
+    assert code == 1 and f'{out}/shards_a.tar holds labels of images' in said
 
 
 def test_labels_of_other_images_under_the_same_names_are_not_mixed(setting, capsys):
@@ -213,6 +264,9 @@ def test_wrong_folders_and_networks_are_one_line(setting, capsys):
     cv2.imwrite(str(setting / 'x/photos/0.png'), np.zeros((4, 8, 3), np.uint8))
     with pytest.raises(SourceError, match=r'two folders .* write photos_00000\.tar'):
         find_portions([setting / 'photos', setting / 'x' / 'photos'])
+    file = setting / 'photos/0.png'
+    assert label.main(words(setting, file)) == 1
+    assert f'--out {file} cannot be made: File exists; choose another' in capsys.readouterr().err
     swapped = words(setting, setting / 'out')
     swapped[3] = swapped[1]
     assert label.main(swapped) == 1
@@ -224,8 +278,13 @@ def test_a_source_without_any_good_image_stops_with_its_name(setting, capsys):
         photo.write_bytes(b'')
     assert label.main(['--checkpoint', f'{setting}/labeler', '--data', f'{setting}/photos',
                        '--out', f'{setting}/out']) == 1
-    assert 'no image under' in capsys.readouterr().err
+    remedy = f'delete its shards under {setting}/out, and mend it or leave it out of --data'
+    said = f'error: no image under {setting}/photos could be labelled; {remedy}\n'
+    assert capsys.readouterr().err.endswith(said)
     assert json.loads((setting / 'out/photos_00000.json').read_text())['images'] == 0
+    assert label.main(words(setting, setting / 'more')) == 1        # the shard beside it is sound
+    assert capsys.readouterr().err.endswith(said.replace('/out,', '/more,'))
+    assert len(ShardSet([setting / 'more'])) == 3
 
 
 def test_a_network_that_gives_no_range_cannot_label(setting, capsys):

@@ -6,11 +6,13 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('accelerate')
 
 from da_ros.sphere import erp_rays  # noqa: E402
+from training.augment import tilt  # noqa: E402
 from training.batches import Batch  # noqa: E402
 from training.forward import Forward, image_size, load_encoder, Prediction  # noqa: E402
 from training.losses import near_obstacles  # noqa: E402
 from training.networks import build_network  # noqa: E402
 from training.objectives import Case, make_objective, WEIGHTS  # noqa: E402
+from training.sample import Sample  # noqa: E402
 from training.train_config import config_from_dict, TrainError  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -162,6 +164,19 @@ def test_near_obstacles_are_what_stands_on_the_floor_within_three_metres():
     above_m = 1.0 + wall * rays[..., 2]
     np.testing.assert_array_equal(near[0], (above_m > 0.05) & (above_m < 1.5))
     assert near[0].any() and not near[1:].any()              # far, floor alone, height unknown
+
+
+@pytest.mark.parametrize('height_m, share', [(0.3, 0.06), (0.5, 0.09), (1.0, 0.15)])
+def test_of_a_tilted_floor_a_part_counts_as_near_obstacle_as_the_docs_say(height_m, share):
+    rays = erp_rays(128, 256)
+    floor = np.where(rays[..., 2] < 0, height_m / -np.minimum(rays[..., 2], -1e-6), np.inf)
+    level = Sample(np.zeros((128, 256, 3), np.uint8), floor.astype(np.float32),
+                   np.isfinite(floor), 'floor', height_m)
+    tilted = tilt(level, np.radians(4.0), 0.0)
+    within = floor * np.sqrt(1 - rays[..., 2] ** 2) < 3.0
+    for sample, wanted in ((level, 0.0), (tilted, share)):
+        near = near_obstacles(torch.from_numpy(sample.range_m)[None], torch.tensor([height_m]))
+        assert near.sum() / within.sum() == pytest.approx(wanted, abs=0.005)
 
 
 def test_near_weight_moves_the_losses_towards_near_obstacles():

@@ -1,3 +1,4 @@
+from pathlib import Path
 import shutil
 
 import cv2
@@ -101,9 +102,54 @@ def test_what_other_commands_made_is_refused(words, tmp_path, capsys, monkeypatc
     assert pipeline.main(other(words, '--indoor', '1')) == 0
     assert len(ShardSet([out / 'best.txt'])) == 2
     assert refusal('--quality-steps', '3')[0] == f'{out}/quality'
+    config = tmp_path / 'micro.yaml'
+    text = config.read_text()
+    config.write_text(yaml.safe_dump({**MICRO, 'learning_rate': 1e-4}))
+    made, said = refusal('--indoor', '1')
+    assert made == f'{out}/stage1' and said.count('micro.yaml --data') == 2
+    was, now = (part.split()[0] for part in said.split('# config ')[1:])
+    assert was != now and len(was) == len(now) == 16
+    config.write_text(text)
     for record in out.glob('*.steps'):
         record.unlink()
     assert pipeline.main(other(words, '--quality-steps', '3')) == 0     # made before the record
+
+
+def test_an_unfinished_stage_goes_on_as_training_allows(words, tmp_path, capsys, monkeypatch):
+    original = pipeline.train.train
+
+    def killed(args):
+        original(args)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(pipeline.train, 'train', killed)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.main(words)
+    (tmp_path / 'micro.yaml').write_text(yaml.safe_dump({**MICRO, 'seed': 9}))
+    assert pipeline.main(words) == 1
+    assert 'stage1 holds another run: seed ' in capsys.readouterr().err
+    (tmp_path / 'micro.yaml').write_text(yaml.safe_dump({**MICRO, 'batch': 2}))
+    with pytest.raises(KeyboardInterrupt):      # as a run that had too little memory
+        pipeline.main(words)
+
+
+def test_a_source_that_is_dropped_on_the_way_is_not_selected_from(words, tmp_path, capsys,
+                                                                  monkeypatch):
+    shutil.copytree(tmp_path / 'photos', tmp_path / 'more')
+    original = pipeline.selection.run
+
+    def killed(_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(pipeline.selection, 'run', killed)
+    at = words.index('--unlabelled') + 1
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.main([*words[:at], f'{tmp_path}/more', *words[at:]])
+    monkeypatch.setattr(pipeline.selection, 'run', original)
+    capsys.readouterr()
+    assert pipeline.main(words) == 1
+    said = capsys.readouterr().err
+    assert 'labels/stage1/more_00000.tar holds labels of images that --data does not name' in said
+    assert 'this step failed: python -m training.label' in said
+    assert not (tmp_path / 'out/best.txt').exists()
 
 
 def test_a_failing_step_is_named(words, tmp_path, capsys):
@@ -116,6 +162,8 @@ def test_a_failing_step_is_named(words, tmp_path, capsys):
     assert '--val x is not NAME=FOLDER' in capsys.readouterr().err
     assert pipeline.main([*words, '--configs', 'a.yaml', 'b.yaml']) == 1
     assert '--configs names 2 files; give one or three' in capsys.readouterr().err
+    assert pipeline.main([*words, '--configs', 'a.yaml']) == 1
+    assert 'config a.yaml does not exist; see training/configs' in capsys.readouterr().err
 
 
 def test_unsorted_photos_are_refused_before_the_first_step(tmp_path, capsys):
@@ -126,3 +174,20 @@ def test_unsorted_photos_are_refused_before_the_first_step(tmp_path, capsys):
     assert pipeline.main(words) == 1
     assert 'sort it with `python -m training.curate sort`' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_record_that_cannot_be_written_is_one_line(words, tmp_path, capsys):
+    (tmp_path / 'file').touch()
+    assert pipeline.main(other(words, '--out', f'{tmp_path}/file')) == 1
+    assert capsys.readouterr().err == (
+        f'error: {tmp_path}/file/stage1.steps cannot be written: File exists; choose another '
+        '--out, or make room and run the same command again\n')
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a full device')
+def test_a_full_disk_is_one_line(words, tmp_path, capsys):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/.stage1.steps.tmp').symlink_to('/dev/full')
+    assert pipeline.main(words) == 1
+    assert 'stage1.steps cannot be written: No space left on device' in capsys.readouterr().err
+    assert not (tmp_path / 'out/stage1').exists()

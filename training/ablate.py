@@ -22,8 +22,6 @@ from pathlib import Path
 import re
 import sys
 
-from accelerate import PartialState
-import torch
 import yaml
 
 from da_ros.errors import DaRosError
@@ -31,6 +29,7 @@ from training import train
 from training.ablation_table import markdown
 from training.held_back import score_checkpoint
 from training.job import check_job, check_same, write_job
+from training.processes import process_state
 from training.run_folder import current_commit
 from training.train_config import config_from_dict, TrainConfig
 
@@ -111,12 +110,12 @@ def run_row(row: Row, seed: int, folder: Path, data: list[str],
         return found
     if (folder / 'resume.pt').exists():
         check_job(folder, asked)
-    PartialState().wait_for_everyone()          # everybody has looked
-    main_process = PartialState().is_main_process
+    process_state().wait_for_everyone()          # everybody has looked
+    main_process = process_state().is_main_process
     if main_process:
         write_job(folder, asked)
         (folder / 'config.yaml').write_text(yaml.safe_dump(config.as_dict()))
-    PartialState().wait_for_everyone()
+    process_state().wait_for_everyone()
     train.train(train.parse_args([
         '--config', str(folder / 'config.yaml'), '--data', *data, '--out', str(folder),
         '--steps', str(args.steps)]))
@@ -126,7 +125,7 @@ def run_row(row: Row, seed: int, folder: Path, data: list[str],
         part.write_text(json.dumps(
             {**asked, 'scores': scores, 'commit': current_commit()}, indent=1) + '\n')
         part.replace(result)
-    PartialState().wait_for_everyone()
+    process_state().wait_for_everyone()
     return json.loads(result.read_text())
 
 
@@ -147,7 +146,7 @@ def run(args: argparse.Namespace) -> None:
     out = args.out / table.name
     found: dict[str, list[dict]] = {}
     left_out = []
-    main_process = PartialState(cpu=not torch.cuda.is_available()).is_main_process
+    main_process = process_state().is_main_process
     for row in table.rows:
         data = data_of(row, args.data, row_data)
         if not data:

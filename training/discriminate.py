@@ -23,8 +23,6 @@ import math
 from pathlib import Path
 import sys
 
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +38,7 @@ from training.checkpoint import save_checkpoint
 from training.data.shards import ShardError, ShardSet
 from training.labeler import LabelError
 from training.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from training.processes import new_accelerator
 from training.protocols import aligned_with, compare, get_protocol
 
 NEAR_M, FAR_M = 0.1, 100.0      # beyond both, and empty, the range is cut
@@ -251,8 +250,7 @@ def name_skipped(messages: list[str]) -> None:
 
 def train(args: argparse.Namespace) -> dict[str, float]:
     """Train, store the checkpoint, and return the scores on held-back labels."""
-    AcceleratorState._reset_state()     # a training in the same process may have set a precision
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    accelerator = new_accelerator()
     rank = accelerator.process_index
     torch.manual_seed(args.seed)
     pairs = LabelPairs(*args.pairs)

@@ -9,7 +9,8 @@ Examples:
     torchrun --standalone --nproc-per-node 2 -m training.label ...      # the same on two CPU cores
 
 Each shard is made whole by one process and depends on its images and the networks alone: not on
-the number of processes, their order, or how often the run was stopped. Finished shards are kept.
+the number of processes, their order, or how often the run was stopped. Finished shards are kept;
+--data may name further folders later, but none less: one --out holds the labels of one command.
 On the CPU every process computes with one thread (more threads round differently): start as many
 processes as there are cores.
 """
@@ -17,8 +18,10 @@ processes as there are cores.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 import json
 from pathlib import Path
 import sys
@@ -38,9 +41,9 @@ from training.data.unlabelled import find_portions, Panorama, Portion
 from training.discriminate import quality
 from training.export import read_checkpoint
 from training.labeler import Labeler, LabelError
+from training.processes import process_state
 from training.sample import Sample
 
-LONGEST_SHARD = timedelta(days=7)       # that others wait for at the end
 SCORE_DIGITS = 6
 NAMES_SHOWN = 20
 
@@ -145,35 +148,66 @@ def shard_path(portion: Portion, out: Path) -> Path:
     return out / f'{portion.name}.tar'
 
 
-def check_finished(portion: Portion, out: Path, hashes: dict[str, str]) -> None:
+def check_finished(shard: Path, portion: Portion | None, hashes: dict[str, str]) -> None:
     """
-    Refuse the finished shard of a portion if it is not the one that would be made now.
+    Refuse a finished shard if it is not one that would be made now.
 
+    :param portion: what it is to hold; None = nothing in --data is of its name
     :raises LabelError: if it was made by another network or from other images
     """
-    shard = shard_path(portion, out)
     try:
-        record = json.loads(record_path(portion, out).read_text())
+        record = json.loads(shard.with_suffix('.json').read_text())
     except (OSError, ValueError) as error:
-        raise LabelError(f'{shard} has no readable {shard.stem}.json; delete it') from error
-    wanted = {**hashes, 'inputs': portion.digest()}
+        raise LabelError(f'{shard} has no readable {shard.stem}.json; delete it or choose another '
+                         '--out') from error
+    wanted = {**hashes, 'inputs': portion.digest() if portion else record.get('inputs')}
     for name in ('labeler', 'quality', 'inputs'):
         if record.get(name) != wanted.get(name):
             raise LabelError(f'{shard} was made with other {name} ({record.get(name)}, not '
-                             f'{wanted.get(name)}); delete it or choose another --out')
+                             f'{wanted.get(name)}); delete it, to have it labelled again, or '
+                             'choose another --out')
+    if portion is None:
+        raise LabelError(f'{shard} holds labels of images that --data does not name; add their '
+                         'folder to --data, delete it, or choose another --out')
+
+
+@contextmanager
+def repeatable_arithmetic() -> Iterator[None]:
+    """Make every run round alike; what the process set before comes back at the end."""
+    cudnn = torch.backends.cudnn
+    before = torch.get_num_threads(), cv2.getNumThreads(), cudnn.benchmark, cudnn.deterministic
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+        cudnn.benchmark, cudnn.deterministic = before[2:]
 
 
 def run(args: argparse.Namespace) -> int:
     """Label this process's share, wait for the others, report."""
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_SHARD)
-    prepare_arithmetic()
+    state = process_state()
+    with repeatable_arithmetic():
+        return label_share(args, state)
+
+
+def label_share(args: argparse.Namespace, state: PartialState) -> int:
+    """Do the work of `run`; the caller sees to the arithmetic."""
     networks = load_networks(args, state.device)
     portions = find_portions(args.data, args.per_shard)
-    args.out.mkdir(parents=True, exist_ok=True)
-    finished = [p for p in portions if shard_path(p, args.out).exists()]
-    todo = [p for p in portions if not shard_path(p, args.out).exists()]
-    for portion in finished[state.process_index::state.num_processes]:
-        check_finished(portion, args.out, networks.hashes)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabelError(f'--out {args.out} cannot be made: {error.strerror or error}; choose '
+                         'another') from error
+    wanted = {shard_path(portion, args.out): portion for portion in portions}
+    finished = sorted(args.out.glob('*.tar'))
+    todo = [portion for shard, portion in wanted.items() if not shard.exists()]
+    for shard in finished[state.process_index::state.num_processes]:
+        check_finished(shard, wanted.get(shard), networks.hashes)
     state.wait_for_everyone()       # everybody has looked before anybody writes
     mine = todo[state.process_index::state.num_processes]
     if state.is_main_process and finished:
@@ -189,30 +223,26 @@ def run(args: argparse.Namespace) -> int:
     return report(portions, args.out) if state.is_main_process else 0
 
 
-def prepare_arithmetic() -> None:
-    """Make every run round alike."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-
-
 def report(portions: list[Portion], out: Path) -> int:
     """
     Print how many images are labelled and which were skipped, also by earlier runs.
 
-    :raises LabelError: if no image of a source could be labelled
+    :raises LabelError: if no image of a folder could be labelled
     """
     records = {p: json.loads(record_path(p, out).read_text()) for p in portions}
     skipped = [text for record in records.values() for text in record['skipped']]
-    images = sum(record['images'] for record in records.values())
-    print(f'{images} labels in {len(portions)} shards under {out}; {len(skipped)} skipped')
+    images = Counter()
+    for portion, record in records.items():
+        images[portion.folder] += record['images']
+    print(f'{images.total()} labels in {len(portions)} shards under {out}; {len(skipped)} skipped')
     for text in skipped[:NAMES_SHOWN]:
         print(f'skipped: {text}', file=sys.stderr)
     if len(skipped) > NAMES_SHOWN:
         print(f'... and {len(skipped) - NAMES_SHOWN} more, named in {out}/*.json', file=sys.stderr)
-    if not images:
-        raise LabelError(f'no image under {portions[0].source} could be labelled')
+    for folder, number in images.items():
+        if not number:
+            raise LabelError(f'no image under {folder} could be labelled; delete its shards under '
+                             f'{out}, and mend it or leave it out of --data')
     return 0
 
 

@@ -16,8 +16,9 @@ themselves what they show.
     stage3   final model, on synthetic shards and stage 2's labels of all images
 
 A finished step is kept; a killed one goes on where it can. Beside what a step makes, NAME.steps
-holds the commands up to it: what other commands made is refused. Every stage starts anew and has
-the same budget. Writes <out>/table.md: what each stage did to held-back accuracy.
+holds the commands up to it, with the hash of each config: what others made is refused. Every stage
+starts anew and has the same budget. Writes <out>/table.md: what each stage did to held-back
+accuracy.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ import shlex
 import sys
 from types import ModuleType
 
-from accelerate import PartialState
-import torch
-
+from da_ros.bundle import sha256_of
 from da_ros.errors import DaRosError
 from training import discriminate, label, selection, train
 from training.data.unlabelled import IMAGE_SUFFIXES
 from training.held_back import score_checkpoint
 from training.job import write_whole
+from training.processes import process_state
 from training.report import markdown_table
 
 CONFIGS = Path(__file__).parent / 'configs'
+CONTENT = '  # config '         # in a record, before the hash of the file
 STAGES = ('stage1', 'stage2', 'stage3')
 COLUMNS = {'AbsRel': ('none', 'abs_rel'), 'AbsRel aligned': ('median', 'abs_rel'),
            'δ1': ('none', 'delta_1'), 'edge F1': ('none', 'edge_f1')}
@@ -61,6 +62,14 @@ class Step:
         return f'python -m {self.module.__name__} {shlex.join(self.words)}'
 
     @property
+    def line(self) -> str:
+        """Return the command as the record holds it: with the content of the config it names."""
+        if self.module is not train:
+            return str(self)
+        config = Path(self.words[self.words.index('--config') + 1])
+        return f'{self}{CONTENT}{sha256_of(config)[:16]}'
+
+    @property
     def out(self) -> Path:
         """Return what it makes, a folder or a file."""
         return Path(self.words[self.words.index('--out') + 1])
@@ -80,7 +89,7 @@ class Step:
         """:raises DaRosError: if it fails."""
         if self.module is train:
             train.train(train.parse_args(self.words))
-        elif self.module is not selection or PartialState().is_main_process:
+        elif self.module is not selection or process_state().is_main_process:
             self.module.run(self.module.parse_args(self.words))
 
 
@@ -124,39 +133,50 @@ def run(args: argparse.Namespace) -> None:
     """
     Run every step that is not done, then score the stages.
 
-    :raises PipelineError: if a step fails (a later run goes on with it) or its command has changed
+    :raises PipelineError: if a step fails (a later run goes on with it), its command has changed,
+        or --out cannot be written
     """
-    main_process = PartialState(cpu=not torch.cuda.is_available()).is_main_process
+    main_process = process_state().is_main_process
     steps = steps_of(args)
-    commands = [str(step) for step in steps]
+    commands = [step.line for step in steps]
     for number, step in enumerate(steps, 1):
         check_commands(step, commands[:number])
     for number, step in enumerate(steps, 1):
         if step.done and step.done.exists():
             continue
-        PartialState().wait_for_everyone()          # everybody has looked
+        process_state().wait_for_everyone()          # everybody has looked
         if main_process:
             print(f'\n$ {step}', flush=True)
         if main_process and step.done:
-            write_whole(step.record, '\n'.join(commands[:number]) + '\n')
+            write(step.record, '\n'.join(commands[:number]) + '\n')
         try:
             step()
         except DaRosError as error:
             raise PipelineError(f'{error}; this step failed: {step}') from error
         if step.done and step.done.name == 'done' and main_process:
-            step.done.touch()
-        PartialState().wait_for_everyone()
+            write(step.done, '')
+        process_state().wait_for_everyone()
     if main_process:
         text = held_back_table(args)
-        (args.out / 'table.md').write_text(text)
+        write(args.out / 'table.md', text)
         print(f'\n{text}')
+
+
+def write(path: Path, text: str) -> None:
+    """:raises PipelineError: if the file cannot be written."""
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise PipelineError(f'{path} cannot be written: {error.strerror or error}; choose another '
+                            '--out, or make room and run the same command again') from error
 
 
 def check_commands(step: Step, commands: list[str]) -> None:
     """
-    Refuse what a step made if it, or a step before it, had another command.
+    Refuse what a step made if it, or a step before it, had another command or config.
 
-    What an earlier version made, without a record, is taken as it is.
+    What an earlier version made, without a record, is taken as it is. Whether a training that is
+    not finished may go on with another content of its config is for `training.train` to say.
 
     :param commands: up to this step
     :raises PipelineError: naming the step that changed
@@ -164,6 +184,8 @@ def check_commands(step: Step, commands: list[str]) -> None:
     if not step.begun or not step.record.exists():
         return
     for was, now in zip(step.record.read_text().splitlines(), commands):
+        if now == step.line and not step.done.exists():
+            was, now = (line.partition(CONTENT)[0] for line in (was, now))
         if was != now:
             raise PipelineError(f'{step.out} was made by other commands; delete it or choose '
                                 f'another --out; this step was: {was} and is now: {now}')
@@ -225,6 +247,9 @@ def main(argv=None) -> int:
             raise PipelineError(f'--val {wrong[0]} is not NAME=FOLDER, e.g. mixed=shards/val')
         if len(args.configs) not in (1, len(STAGES)):
             raise PipelineError(f'--configs names {len(args.configs)} files; give one or three')
+        for config in args.configs:
+            if not config.is_file():
+                raise PipelineError(f'config {config} does not exist; see training/configs')
         check_places(args.unlabelled)
         run(args)
     except DaRosError as error:

@@ -25,13 +25,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 import sys
 import time
 
-from accelerate import Accelerator, InitProcessGroupKwargs
-from accelerate.state import AcceleratorState, PartialState
+from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast, gather_object, parse_flag_from_env, reduce
 import torch
 
@@ -58,6 +56,7 @@ from training.optimise import (
     Schedule,
     update_ema,
 )
+from training.processes import new_accelerator
 from training.resume import check_same_run, description, restore
 from training.run_folder import current_commit, on_cpu, RunFolder, Snapshot
 from training.train_config import read_config, TrainConfig, TrainError
@@ -100,14 +99,11 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
     :raises TrainError: if the device cannot train in the wanted precision
     """
-    AcceleratorState._reset_state()         # a second run in one process may differ in precision
     cpu = not torch.accelerator.is_available() or parse_flag_from_env('ACCELERATE_USE_CPU')
     if config.mixed_precision == 'fp16' and cpu:
         raise TrainError('mixed_precision fp16 needs a GPU; use bf16 or no')
-    accelerator = Accelerator(
-        cpu=cpu, mixed_precision=config.mixed_precision,
-        gradient_accumulation_steps=config.accumulate,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))])
+    accelerator = new_accelerator(cpu, mixed_precision=config.mixed_precision,
+                                  gradient_accumulation_steps=config.accumulate)
     one_thread()
     if accelerator.device.type == 'cpu' and accelerator.num_processes > 1:
         torch.set_num_threads(1)            # threads on busy cores wait for each other

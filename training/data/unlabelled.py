@@ -44,14 +44,18 @@ class Portion:
     source: Path
     files: tuple[Path, ...] = ()    # images; empty = `source` is a shard
 
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the source."""
+        return self.source if self.files else self.source.parent
+
     def digest(self) -> str:
         """
         Return a hash of names and contents, by which a finished portion is recognised.
 
         Every file is read once, at 0.6 GB/s on one core (Zen 4): little beside labelling it.
         """
-        root = self.source if self.files else self.source.parent
-        lines = [f'{path.relative_to(root).as_posix()} {_content(path)}'
+        lines = [f'{path.relative_to(self.folder).as_posix()} {_content(path)}'
                  for path in self.files or [self.source]]
         return hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:16]
 

@@ -33,6 +33,11 @@ def near_obstacles(range_m: Tensor, height_m: Tensor) -> Tensor:
     As obstacles are scored (`training.obstacles`): 0.05 to 1.5 m above the floor under a level
     camera. None where the camera height is unknown.
 
+    The camera is taken as level, and augmentation tilts a quarter of the samples (standard
+    deviation 4 degrees about each axis): by how much is not known here. At 4 degrees 6, 9 and
+    15 % of the pixels of bare floor within 3 m count as obstacle, for a camera at 0.3, 0.5 and
+    1 m; of a level one, none.
+
     :param range_m: (B, H, W) metres; NaN and +inf are no obstacle
     :param height_m: (B,) camera height, 0 = unknown
     """

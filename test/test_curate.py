@@ -74,6 +74,29 @@ def test_shards_of_another_job_are_not_mixed_in(tmp_path, capsys):
     assert 'out holds the work of another job: seed 1 (now 2); give' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('before, after, differs', [
+    ('bcd', 'abcd', 'samples 3 (now 4), sample_names '), ('abc', 'abd', 'sample_names ')])
+def test_a_set_that_has_changed_loses_no_view_in_silence(tmp_path, capsys, before, after, differs):
+    root = rgbd_folder(tmp_path / 'in', 0)
+
+    def fill(names):
+        for path in root.iterdir():
+            path.unlink()
+        for name in names:
+            cv2.imwrite(str(root / f'{name}.png'), np.full((24, 32, 3), ord(name), np.uint8))
+            cv2.imwrite(str(root / f'{name}_depth_mm.png'), np.full((24, 32), 2000, np.uint16))
+    fill(before)
+    for _ in range(2):
+        assert curate(root, tmp_path / 'out') == 0
+    fill(after)
+    assert curate(root, tmp_path / 'out') == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f'out holds the work of another job: {differs}' in said
+    assert 'give another folder or delete this one' in said
+    assert len(read_all(tmp_path / 'out')) == 3
+    assert curate(root, tmp_path / 'new') == 0 and len(read_all(tmp_path / 'new')) == len(after)
+
+
 def test_bad_views_are_skipped_counted_and_named(tmp_path, capsys):
     root = rgbd_folder(tmp_path / 'in', bad=(2,))
     (root / '3.png').write_bytes(b'no picture')

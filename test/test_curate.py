@@ -310,6 +310,38 @@ def test_a_classifier_of_ones_own_sorts(tmp_path, capsys):
     assert "no classifier 'no_such_module:x'" in capsys.readouterr().err
 
 
+def test_images_sorted_by_another_classifier_are_not_mixed_in(tmp_path, capsys):
+    folder, out = tmp_path / 'in', tmp_path / 'out'
+    folder.mkdir()
+    arguments = ['sort', str(folder), '--out', str(out)]
+    assert main(arguments) == 1
+    assert 'in holds no image' in capsys.readouterr().err and not out.exists()
+    cv2.imwrite(str(folder / 'field.png'), sky_image()[..., ::-1])
+    for _ in range(2):
+        assert main(arguments) == 0
+    assert main([*arguments, '--classifier', f'{__name__}:dusk']) == 1
+    assert (f'out holds the work of another job: classifier built in (now {__name__}:dusk); give '
+            'another folder') in capsys.readouterr().err
+    assert main(['filter', str(folder), '--out', str(out)]) == 1
+    assert 'another job: command sort (now filter)' in capsys.readouterr().err
+    assert [p.parent.name for p in out.rglob('*.png')] == ['outdoor']
+
+
+@pytest.mark.parametrize('change, differs', [
+    (['--max-tilt', '3'], 'max_tilt_deg 6.0 (now 3.0)'),
+    (['--drop-unsure'], 'drop_unsure False (now True)')])
+def test_images_kept_by_other_limits_are_not_mixed_in(tmp_path, capsys, change, differs):
+    (tmp_path / 'in').mkdir()
+    cv2.imwrite(str(tmp_path / 'in/plain.png'), np.full((64, 128, 3), 90, np.uint8))
+    arguments = ['filter', str(tmp_path / 'in'), '--out', str(tmp_path / 'out')]
+    for _ in range(2):
+        assert main(arguments) == 0
+    assert main([*arguments, *change]) == 1
+    assert f'out holds the work of another job: {differs}; give' in capsys.readouterr().err
+    (tmp_path / 'out/job.json').unlink()                # as it was before job.json
+    assert main([*arguments, *change]) == 0
+
+
 def test_fitting_separates_what_can_be_separated():
     rng = np.random.default_rng(0)
     truth = rng.uniform(size=200) < 0.3

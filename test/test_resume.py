@@ -77,6 +77,39 @@ def test_what_our_messages_advise_to_change_may_change(run):
     assert load_checkpoint(run.folder / 'a').provenance['step'] == 3
 
 
+@pytest.mark.parametrize('change, used', [
+    ({'betas': [0.5, 0.6]}, {(2e-3, 0.02, (0.5, 0.6)), (2e-3, 0.0, (0.5, 0.6))}),
+    ({'weight_decay': 0.0}, {(2e-3, 0.0, (0.9, 0.98))}),
+    ({'weight_decay': 0.1}, {(2e-3, 0.1, (0.9, 0.98)), (2e-3, 0.0, (0.9, 0.98))}),
+    ({'encoder_learning_rate': 1e-4, 'learning_rate': 1e-3},
+     {(rate, decay, (0.9, 0.98)) for rate in (1e-3, 1e-4) for decay in (0.02, 0.0)})])
+def test_settings_that_may_change_are_those_of_the_config(run, monkeypatch, change, used):
+    seen, step = [], torch.optim.AdamW.step
+
+    def watched(self, *words, **more):
+        seen.extend((group['rate'], group['weight_decay'], tuple(group['betas']))
+                    for group in self.param_groups)
+        return step(self, *words, **more)
+    monkeypatch.setattr(torch.optim.AdamW, 'step', watched)
+    run.write_config(**change)
+    assert run('a', 2) == 0
+    assert set(seen) == used
+
+
+def test_a_state_that_grouped_the_parameters_otherwise_is_one_line_with_the_remedy(run, capsys):
+    path = run.folder / 'a' / 'resume.pt'
+    state = torch.load(path, weights_only=True)
+    first, *others = state['optimiser']['param_groups']
+    first['params'] = sum((group['params'] for group in others), first['params'])
+    state['optimiser']['param_groups'] = [first]
+    torch.save(state, path)
+    assert run('a', 2) == 1
+    assert re.search('of another network or an older version .*parameter group.*; choose another '
+                     '--out, where --init CHECKPOINT starts from the weights of this one',
+                     refusal(capsys))
+    assert run('b', 1, '--init', run.folder / 'a') == 0
+
+
 def without_description(run):
     path = run.folder / 'a' / 'resume.pt'
     state = torch.load(path, weights_only=True)

@@ -233,8 +233,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     objective = make_objective(config, size_hw, forward.range_masks_m,
                                config.network == 'pano_tiny', teacher is not None, device,
                                only=MASK_TERMS if frozen else ())
-    optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.learning_rate,
-                                  betas=config.betas, fused=True)
+    optimiser = torch.optim.AdamW(parameter_groups(network, config), fused=True)
     model, optimiser = accelerator.prepare(forward, optimiser)
     step, elapsed, skipped = 0, 0.0, Counter()
     if state:

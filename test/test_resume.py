@@ -1,5 +1,6 @@
 """Going on with a run: the same one or none; nothing of it is forgotten."""
 
+from collections import Counter
 import re
 import shutil
 
@@ -12,10 +13,13 @@ pytest.importorskip('safetensors')
 pytest.importorskip('accelerate')
 
 from test_shard_damage import flip, header_of  # noqa: E402
+from test_skipped import damage_image  # noqa: E402
 from training_setting import Setting  # noqa: E402
 
 from training import train  # noqa: E402
+from training.batches import Batches, Sources  # noqa: E402
 from training.checkpoint import load_checkpoint  # noqa: E402
+from training.train_config import read_config  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -164,6 +168,42 @@ def test_shards_that_appear_while_training_are_told_of(run, capsys, monkeypatch,
     told = capsys.readouterr().err
     assert '2 corrupt' in told and '00003.tar cannot be read' in told
     assert '00002.tar is damaged after 9 members' in told
+
+
+EVERY_STATE_IS_KEPT = """
+import os, shutil, sys
+sys.path.insert(0, os.getcwd())
+from training import train
+from training.run_folder import RunFolder
+
+def save(folder, snapshot, save=RunFolder.save):
+    save(folder, snapshot)
+    shutil.copy(folder.path / 'resume.pt', folder.path / f'{snapshot.step}.pt')
+RunFolder.save = save
+sys.exit(train.main())
+"""
+
+
+def test_a_state_holds_what_all_processes_have_skipped(run):
+    for number in (2, 5, 7, 11):
+        damage_image(run.folder / 'data' / '00000.tar', number)
+    run.write_config(save_minutes=0)
+    (run.folder / 'keeping.py').write_text(EVERY_STATE_IS_KEPT)
+    for steps in (3, 5):                # the second time it goes on
+        process = run.launch('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
+                             '2', f'{run.folder}/keeping.py', *run.words('b', steps))
+        output = process.communicate()[0]
+        assert process.returncode == 0, output
+    config = read_config(run.folder / 'config.yaml')
+    batches = Batches(Sources([run.folder / 'data']), config, (32, 64), 100)
+    met = [Counter(batches[number].skipped) for number in range(10)]
+    assert all(sum(met[rank::2], Counter()) for rank in (0, 1))
+    states = [torch.load(path, weights_only=True) for path in (run.folder / 'b').glob('[0-9]*.pt')]
+    assert {state['step'] for state in states} == set(range(6))
+    for state in states:
+        assert state['skipped'] == sum(met[:2 * state['step']], Counter())
+    assert [e['skipped'] for e in run.entries('b', 'skipped')] == [
+        sum(met[:2 * steps], Counter()) for steps in (3, 5)]
 
 
 def test_counts_of_skipped_samples_are_not_multiplied_by_the_processes(run):

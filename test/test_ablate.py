@@ -106,7 +106,7 @@ def test_a_killed_row_does_not_go_on_as_another(words, tmp_path, monkeypatch, ca
 
 def test_a_row_that_never_began_binds_to_nothing(words, tmp_path, capsys):
     assert ablate.main(other(words, '--data', f'{tmp_path}/x')) == 1
-    assert 'no *.tar with samples' in capsys.readouterr().err
+    assert 'x does not exist; give folders of shards' in capsys.readouterr().err
     assert ablate.main(words) == 0
 
 

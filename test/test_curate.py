@@ -74,6 +74,29 @@ def test_shards_of_another_job_are_not_mixed_in(tmp_path, capsys):
     assert 'out holds the work of another job: seed 1 (now 2); give' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('before, after, differs', [
+    ('bcd', 'abcd', 'samples 3 (now 4), sample_names '), ('abc', 'abd', 'sample_names ')])
+def test_a_set_that_has_changed_loses_no_view_in_silence(tmp_path, capsys, before, after, differs):
+    root = rgbd_folder(tmp_path / 'in', 0)
+
+    def fill(names):
+        for path in root.iterdir():
+            path.unlink()
+        for name in names:
+            cv2.imwrite(str(root / f'{name}.png'), np.full((24, 32, 3), ord(name), np.uint8))
+            cv2.imwrite(str(root / f'{name}_depth_mm.png'), np.full((24, 32), 2000, np.uint16))
+    fill(before)
+    for _ in range(2):
+        assert curate(root, tmp_path / 'out') == 0
+    fill(after)
+    assert curate(root, tmp_path / 'out') == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f'out holds the work of another job: {differs}' in said
+    assert 'give another folder or delete this one' in said
+    assert len(read_all(tmp_path / 'out')) == 3
+    assert curate(root, tmp_path / 'new') == 0 and len(read_all(tmp_path / 'new')) == len(after)
+
+
 def test_bad_views_are_skipped_counted_and_named(tmp_path, capsys):
     root = rgbd_folder(tmp_path / 'in', bad=(2,))
     (root / '3.png').write_bytes(b'no picture')
@@ -285,6 +308,38 @@ def test_a_classifier_of_ones_own_sorts(tmp_path, capsys):
     assert (tmp_path / 'out/outdoor/field.png').exists()
     assert main([*arguments, 'no_such_module:x']) == 1
     assert "no classifier 'no_such_module:x'" in capsys.readouterr().err
+
+
+def test_images_sorted_by_another_classifier_are_not_mixed_in(tmp_path, capsys):
+    folder, out = tmp_path / 'in', tmp_path / 'out'
+    folder.mkdir()
+    arguments = ['sort', str(folder), '--out', str(out)]
+    assert main(arguments) == 1
+    assert 'in holds no image' in capsys.readouterr().err and not out.exists()
+    cv2.imwrite(str(folder / 'field.png'), sky_image()[..., ::-1])
+    for _ in range(2):
+        assert main(arguments) == 0
+    assert main([*arguments, '--classifier', f'{__name__}:dusk']) == 1
+    assert (f'out holds the work of another job: classifier built in (now {__name__}:dusk); give '
+            'another folder') in capsys.readouterr().err
+    assert main(['filter', str(folder), '--out', str(out)]) == 1
+    assert 'another job: command sort (now filter)' in capsys.readouterr().err
+    assert [p.parent.name for p in out.rglob('*.png')] == ['outdoor']
+
+
+@pytest.mark.parametrize('change, differs', [
+    (['--max-tilt', '3'], 'max_tilt_deg 6.0 (now 3.0)'),
+    (['--drop-unsure'], 'drop_unsure False (now True)')])
+def test_images_kept_by_other_limits_are_not_mixed_in(tmp_path, capsys, change, differs):
+    (tmp_path / 'in').mkdir()
+    cv2.imwrite(str(tmp_path / 'in/plain.png'), np.full((64, 128, 3), 90, np.uint8))
+    arguments = ['filter', str(tmp_path / 'in'), '--out', str(tmp_path / 'out')]
+    for _ in range(2):
+        assert main(arguments) == 0
+    assert main([*arguments, *change]) == 1
+    assert f'out holds the work of another job: {differs}; give' in capsys.readouterr().err
+    (tmp_path / 'out/job.json').unlink()                # as it was before job.json
+    assert main([*arguments, *change]) == 0
 
 
 def test_fitting_separates_what_can_be_separated():

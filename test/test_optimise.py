@@ -38,6 +38,23 @@ def test_rate_warms_up_and_falls_to_zero():
     assert rate_factor(config, 100, 1.2) == pytest.approx(0)
 
 
+def test_what_is_together_does_not_depend_on_the_settings():
+    network = build_network('pano_tiny', TINY)
+    names = {id(p): name for name, p in network.named_parameters()}
+
+    def groups(**changes):
+        config = config_from_dict({'network': 'pano_tiny', 'model': TINY, **changes})
+        return parameter_groups(network, config)
+    first = [[names[id(p)] for p in group['params']] for group in groups()]
+    assert len(first) == 4 and all(first)
+    for changes in ({'encoder_learning_rate': 1e-4}, {'weight_decay': 0.0},
+                    {'encoder_learning_rate': 5e-5, 'learning_rate': 5e-5, 'weight_decay': 0.0}):
+        assert [[names[id(p)] for p in group['params']] for group in groups(**changes)] == first
+    network.requires_grad_(False)
+    network.out.weight.requires_grad_(True)
+    assert len(groups()) == 1
+
+
 def test_encoder_learns_at_its_own_rate():
     config = config_from_dict({'network': 'pano_tiny', 'model': TINY, 'learning_rate': 5e-5,
                                'encoder_learning_rate': 5e-6})

@@ -1,5 +1,6 @@
 """Going on with a run: the same one or none; nothing of it is forgotten."""
 
+from collections import Counter
 import re
 import shutil
 
@@ -12,10 +13,13 @@ pytest.importorskip('safetensors')
 pytest.importorskip('accelerate')
 
 from test_shard_damage import flip, header_of  # noqa: E402
+from test_skipped import damage_image  # noqa: E402
 from training_setting import Setting  # noqa: E402
 
 from training import train  # noqa: E402
+from training.batches import Batches, Sources  # noqa: E402
 from training.checkpoint import load_checkpoint  # noqa: E402
+from training.train_config import read_config  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -77,6 +81,39 @@ def test_what_our_messages_advise_to_change_may_change(run):
     assert load_checkpoint(run.folder / 'a').provenance['step'] == 3
 
 
+@pytest.mark.parametrize('change, used', [
+    ({'betas': [0.5, 0.6]}, {(2e-3, 0.02, (0.5, 0.6)), (2e-3, 0.0, (0.5, 0.6))}),
+    ({'weight_decay': 0.0}, {(2e-3, 0.0, (0.9, 0.98))}),
+    ({'weight_decay': 0.1}, {(2e-3, 0.1, (0.9, 0.98)), (2e-3, 0.0, (0.9, 0.98))}),
+    ({'encoder_learning_rate': 1e-4, 'learning_rate': 1e-3},
+     {(rate, decay, (0.9, 0.98)) for rate in (1e-3, 1e-4) for decay in (0.02, 0.0)})])
+def test_settings_that_may_change_are_those_of_the_config(run, monkeypatch, change, used):
+    seen, step = [], torch.optim.AdamW.step
+
+    def watched(self, *words, **more):
+        seen.extend((group['rate'], group['weight_decay'], tuple(group['betas']))
+                    for group in self.param_groups)
+        return step(self, *words, **more)
+    monkeypatch.setattr(torch.optim.AdamW, 'step', watched)
+    run.write_config(**change)
+    assert run('a', 2) == 0
+    assert set(seen) == used
+
+
+def test_a_state_that_grouped_the_parameters_otherwise_is_one_line_with_the_remedy(run, capsys):
+    path = run.folder / 'a' / 'resume.pt'
+    state = torch.load(path, weights_only=True)
+    first, *others = state['optimiser']['param_groups']
+    first['params'] = sum((group['params'] for group in others), first['params'])
+    state['optimiser']['param_groups'] = [first]
+    torch.save(state, path)
+    assert run('a', 2) == 1
+    assert re.search('of another network or an older version .*parameter group.*; choose another '
+                     '--out, where --init CHECKPOINT starts from the weights of this one',
+                     refusal(capsys))
+    assert run('b', 1, '--init', run.folder / 'a') == 0
+
+
 def without_description(run):
     path = run.folder / 'a' / 'resume.pt'
     state = torch.load(path, weights_only=True)
@@ -131,6 +168,42 @@ def test_shards_that_appear_while_training_are_told_of(run, capsys, monkeypatch,
     told = capsys.readouterr().err
     assert '2 corrupt' in told and '00003.tar cannot be read' in told
     assert '00002.tar is damaged after 9 members' in told
+
+
+EVERY_STATE_IS_KEPT = """
+import os, shutil, sys
+sys.path.insert(0, os.getcwd())
+from training import train
+from training.run_folder import RunFolder
+
+def save(folder, snapshot, save=RunFolder.save):
+    save(folder, snapshot)
+    shutil.copy(folder.path / 'resume.pt', folder.path / f'{snapshot.step}.pt')
+RunFolder.save = save
+sys.exit(train.main())
+"""
+
+
+def test_a_state_holds_what_all_processes_have_skipped(run):
+    for number in (2, 5, 7, 11):
+        damage_image(run.folder / 'data' / '00000.tar', number)
+    run.write_config(save_minutes=0)
+    (run.folder / 'keeping.py').write_text(EVERY_STATE_IS_KEPT)
+    for steps in (3, 5):                # the second time it goes on
+        process = run.launch('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
+                             '2', f'{run.folder}/keeping.py', *run.words('b', steps))
+        output = process.communicate()[0]
+        assert process.returncode == 0, output
+    config = read_config(run.folder / 'config.yaml')
+    batches = Batches(Sources([run.folder / 'data']), config, (32, 64), 100)
+    met = [Counter(batches[number].skipped) for number in range(10)]
+    assert all(sum(met[rank::2], Counter()) for rank in (0, 1))
+    states = [torch.load(path, weights_only=True) for path in (run.folder / 'b').glob('[0-9]*.pt')]
+    assert {state['step'] for state in states} == set(range(6))
+    for state in states:
+        assert state['skipped'] == sum(met[:2 * state['step']], Counter())
+    assert [e['skipped'] for e in run.entries('b', 'skipped')] == [
+        sum(met[:2 * steps], Counter()) for steps in (3, 5)]
 
 
 def test_counts_of_skipped_samples_are_not_multiplied_by_the_processes(run):

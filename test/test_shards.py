@@ -90,6 +90,13 @@ def test_a_list_names_the_samples_and_their_order(tmp_path):
         ShardSet([tmp_path / 'none.txt'])
 
 
+@pytest.mark.parametrize('name', ['typo', 'typo.tar'])
+def test_a_mistyped_source_among_several_is_not_ignored(tmp_path, name):
+    write_shard(tmp_path / 'a.tar', make_samples(1), {})
+    with pytest.raises(ShardError, match=rf'{tmp_path}/{name} does not exist; give folders of'):
+        ShardSet([tmp_path, tmp_path / name])
+
+
 def test_an_interrupted_shard_leaves_no_tar(tmp_path):
     def interrupted():
         yield from make_samples(2)

@@ -1,6 +1,7 @@
 """The command: which shards it keeps, which it refuses; the pictures are test_simulator.py's."""
 
 import json
+import tarfile
 
 import cv2
 import numpy as np
@@ -82,11 +83,23 @@ def test_a_command_that_rendered_nothing_binds_to_nothing(words, tmp_path, monke
     assert simulate.main([*words, '--count', '6']) == 0
 
 
-def test_a_damaged_shard_is_named_and_not_kept_in_silence(words, tmp_path, capsys):
+@pytest.mark.parametrize('member, message', [
+    (0, 'cannot be read'), (2, 'is damaged after 3 members'), (5, 'is damaged after 6 members')])
+def test_a_damaged_shard_is_named_and_not_kept_in_silence(words, tmp_path, capsys, member,
+                                                          message):
+    """Cut off behind the header of a member; two samples are six members."""
     assert simulate.main([*words, '--count', '6']) == 0
-    (tmp_path / 'out/00001.tar').write_bytes(b'half')
+    shard = tmp_path / 'out/00001.tar'
+    with tarfile.open(shard) as tar:
+        end = tar.getmembers()[member].offset_data
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:end] if member else whole[:9])
     assert simulate.main([*words, '--count', '6']) == 1
-    assert '00001.tar cannot be read' in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith('error: ') and f'00001.tar {message}' in said
+    shard.unlink()
+    assert simulate.main([*words, '--count', '6']) == 0
+    assert shard.read_bytes() == whole
 
 
 def test_a_sheet_is_written_or_the_command_fails(words, tmp_path, capsys):

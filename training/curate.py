@@ -136,11 +136,9 @@ def run_filter(args: argparse.Namespace) -> Skips:
 def run_sort(args: argparse.Namespace) -> Skips:
     """Sort panoramas into indoor and outdoor."""
     from training.curation.folders import sort_by_place
-    from training.curation.sorting import DEFAULT, load_classifier
 
     skips = Skips()
-    classify = load_classifier(args.classifier) if args.classifier else DEFAULT
-    counts = sort_by_place(args.folder, args.out, classify, skips)
+    counts = sort_by_place(args.folder, args.out, args.classifier, skips)
     print(', '.join(f'{count} {place}' for place, count in counts.items()))
     return skips
 

@@ -60,21 +60,22 @@ def rate_factor(config: TrainConfig, step: int, progress: float) -> float:
 
 def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict]:
     """
-    Return AdamW groups: encoder and rest, with and without weight decay.
+    Return AdamW groups: encoder and rest, with and without weight decay; none is empty.
 
     Decayed are matrices and kernels of more than one output; `rate` is the full learning rate.
-    Which parameters are together does not depend on the rates: they may change on the way.
+    Groups and their order follow from the network alone: all settings may change on the way.
     """
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            slow = config.encoder_learning_rate is not None and name.startswith(
-                ENCODERS[config.network])
-            decay = config.weight_decay if parameter.ndim > 1 and len(parameter) > 1 else 0.0
-            groups.setdefault((slow, decay), []).append(parameter)
-    rates = {True: config.encoder_learning_rate, False: config.learning_rate}
-    return [{'params': parameters, 'rate': rates[slow], 'lr': rates[slow], 'weight_decay': decay}
-            for (slow, decay), parameters in groups.items()]
+            kind = (name.startswith(ENCODERS[config.network]),
+                    parameter.ndim > 1 and len(parameter) > 1)
+            groups.setdefault(kind, []).append(parameter)
+    rate, slow = config.learning_rate, config.encoder_learning_rate
+    rates = {False: rate, True: rate if slow is None else slow}
+    return [{'params': parameters, 'rate': rates[encodes], 'lr': rates[encodes],
+             'weight_decay': config.weight_decay if decays else 0.0, 'betas': config.betas}
+            for (encodes, decays), parameters in groups.items()]
 
 
 def clip(clipped: list[list[nn.Parameter]], limit: float) -> Tensor:

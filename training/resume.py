@@ -64,10 +64,10 @@ def fixed(run: dict, known: Collection[str]) -> dict:
 def restore(state: dict, network: nn.Module, ema: nn.Module, optimiser, scaler,
             config: TrainConfig) -> None:
     """
-    Bring the state of a run back; learning rates and weight decay are those of the config.
+    Bring the state of a run back; rates, betas and weight decay are those of the config.
 
     :param scaler: of the gradients in fp16, or None
-    :raises TrainError: if it is of another network or optimiser
+    :raises TrainError: if it is of another network, or of a version that grouped otherwise
     """
     try:
         network.load_state_dict(state['model'])
@@ -76,8 +76,8 @@ def restore(state: dict, network: nn.Module, ema: nn.Module, optimiser, scaler,
         if scaler and state['scaler']:
             scaler.load_state_dict(state['scaler'])
     except (RuntimeError, ValueError, KeyError) as error:
-        raise TrainError('resume.pt is of another network or optimiser '
-                         f'({" ".join(str(error).split())[:200]}); choose another --out'
-                         ) from error
+        raise TrainError('resume.pt is of another network or an older version '
+                         f'({" ".join(str(error).split())[:200]}); choose another --out, where '
+                         '--init CHECKPOINT starts from the weights of this one') from error
     for group, now in zip(optimiser.param_groups, parameter_groups(network, config)):
-        group.update({name: now[name] for name in ('rate', 'weight_decay')})
+        group.update({name: now[name] for name in ('rate', 'weight_decay', 'betas')})

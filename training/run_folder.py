@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import json
 import os
 from pathlib import Path
 import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -122,6 +124,15 @@ class RunFolder:
             for name, value in entry.items():
                 if isinstance(value, (int, float)):
                     self.writer.add_scalar(f'{prefix}/{name}', value, step)
+
+    def name_skipped(self, step: int, skipped: Counter) -> None:
+        """Count and name what was corrupt, samples and whole shards."""
+        if not skipped:
+            return
+        print(f'skipped {sum(skipped.values())} times, {len(skipped)} corrupt:', file=sys.stderr)
+        for message, count in skipped.most_common():
+            print(f'  {count} x {message}', file=sys.stderr)
+        self.log(step, {'skipped': dict(skipped)})
 
     def picture(self, name: str, step: int, picture: np.ndarray) -> None:
         """

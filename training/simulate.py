@@ -119,9 +119,14 @@ def is_finished(job: Job) -> bool:
     """
     Return whether a shard is there, with all the images that are wanted of it.
 
-    :raises ShardError: if it is corrupt
+    :raises ShardError: if it is damaged, so that nobody takes it for whole
     """
-    return job.path.exists() and len(ShardSet([job.path])) >= job.count
+    if not job.path.exists():
+        return False
+    shards = ShardSet([job.path])
+    if shards.corrupt:
+        raise ShardError(shards.corrupt[0])
+    return len(shards) >= job.count
 
 
 def claim(args: argparse.Namespace) -> None:

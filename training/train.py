@@ -231,8 +231,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     objective = make_objective(config, size_hw, forward.range_masks_m,
                                config.network == 'pano_tiny', teacher is not None, device,
                                only=MASK_TERMS if frozen else ())
-    optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.learning_rate,
-                                  betas=config.betas, fused=True)
+    optimiser = torch.optim.AdamW(parameter_groups(network, config), fused=True)
     model, optimiser = accelerator.prepare(forward, optimiser)
     step, elapsed, skipped = 0, 0.0, Counter()
     if state:
@@ -276,15 +275,16 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     counted, bad, waited = 0, 0, 0.0
     while True:
         start = time.monotonic()
-        # the main process decides for all when the run ends and when it is told of
-        progress, telling = broadcast(torch.tensor(
-            [schedule.progress(step, elapsed), start - logged >= config.log_seconds],
+        # the main process decides for all when the run ends, is told of and is saved
+        progress, telling, saving = broadcast(torch.tensor(
+            [schedule.progress(step, elapsed), start - logged >= config.log_seconds,
+             start - saved > config.save_minutes * 60 and not bad],
             device=device, dtype=torch.float64)).tolist()
         if progress >= 1:
             break
+        skipped = gathered(skipped, accelerator) if saving else skipped
         # what is saved has proven itself: the next gradient with these weights was finite
-        due = accelerator.is_main_process and start - saved > config.save_minutes * 60
-        pending = snapshot() if due and not bad else None
+        pending = snapshot() if saving and accelerator.is_main_process else None
         optimiser.zero_grad(set_to_none=True)
         for part in range(config.accumulate):
             before = time.monotonic()
@@ -347,7 +347,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
             evaluated = logged = time.monotonic()
 
     # --- end
-    met = gather_object([dict(skipped)])
+    skipped = gathered(skipped, accelerator)
     if accelerator.is_main_process:
         again = Batches(sources, config, size_hw, batches.refresh_every, stream=1)
         if not reestimate_statistics(ema, again, device, plain=frozen):
@@ -359,21 +359,15 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
             head_training.save_heads(folder.path, forward, config.network, final.resume['ema'],
                                      final.provenance)
         report()
-        for others in met[1:]:
-            skipped.update(others)
         skipped.update(m for data in (sources, *validation.values()) for m in data.corrupt)
-        name_skipped(folder, step, skipped)
+        folder.name_skipped(step, skipped)
     accelerator.wait_for_everyone()
 
 
-def name_skipped(folder: RunFolder, step: int, skipped: Counter) -> None:
-    """Count and name what was corrupt, samples and whole shards."""
-    if not skipped:
-        return
-    print(f'skipped {sum(skipped.values())} times, {len(skipped)} corrupt:', file=sys.stderr)
-    for message, count in skipped.most_common():
-        print(f'  {count} x {message}', file=sys.stderr)
-    folder.log(step, {'skipped': dict(skipped)})
+def gathered(skipped: Counter, accelerator: Accelerator) -> Counter:
+    """Return in the main process what all have skipped, in the others, which gave it, nothing."""
+    met = gather_object([dict(skipped)])
+    return sum(map(Counter, met), Counter()) if accelerator.is_main_process else Counter()
 
 
 def main(argv=None) -> int:

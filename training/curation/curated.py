@@ -20,6 +20,7 @@ class Curated:
     def __init__(self, views: Views, fill: Outpainter, height: int, seed: int = 0):
         """Remember the views; :param height: rows of the panoramas."""
         self.views, self._fill, self._height, self._seed = views, fill, height, seed
+        self.pairs = views.pairs
 
     def __len__(self) -> int:
         """Return the number of views; higher items show them again, looking elsewhere."""

@@ -16,22 +16,28 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from training.curation.outpaint import CurationError
-from training.curation.sorting import Classifier
+from training.curation.sorting import DEFAULT, load_classifier
 from training.curation.upright import find_vertical
 from training.data.checks import Skips
 from training.data.files import DataError, IMAGE_SUFFIXES, read_picture
+from training.job import check_job, write_job
 
 
 def panoramas(folder: Path, skips: Skips) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
     """
-    Yield (path, RGB image) below a folder; unreadable ones and those not 2:1 are skipped.
+    Return (path, RGB image) below a folder; unreadable ones and those not 2:1 are skipped.
 
-    :raises CurationError: if there is no image
+    :raises CurationError: at once, if there is no image
     """
     paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES and
                    not any(part.startswith('.') for part in p.relative_to(folder).parts))
     if not paths:
         raise CurationError(f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)})')
+    return _readable(folder, paths, skips)
+
+
+def _readable(folder: Path, paths: list[Path],
+              skips: Skips) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
     for path in tqdm(paths, unit='image'):
         try:
             image = read_picture(path)
@@ -51,10 +57,12 @@ def keep_upright(folder: Path, out: Path, max_tilt_deg: float, drop_unsure: bool
 
     :return: how many were 'upright', 'tilted' and 'unsure'
     :raises CurationError: if there is no image, or OUT holds another one of its name
+    :raises JobError: if OUT was made with other limits
     """
     counts = {'upright': 0, 'tilted': 0, 'unsure': 0}
-    rows = []
-    for path, image in panoramas(folder, skips):
+    rows, images = [], panoramas(folder, skips)
+    _claim(out, {'command': 'filter', 'max_tilt_deg': max_tilt_deg, 'drop_unsure': drop_unsure})
+    for path, image in images:
         vertical = find_vertical(image)
         upright = 'upright' if vertical.tilt_deg <= max_tilt_deg else 'tilted'
         verdict = upright if vertical.sure else 'unsure'
@@ -67,15 +75,19 @@ def keep_upright(folder: Path, out: Path, max_tilt_deg: float, drop_unsure: bool
     return counts
 
 
-def sort_by_place(folder: Path, out: Path, classify: Classifier, skips: Skips) -> dict[str, int]:
+def sort_by_place(folder: Path, out: Path, classifier: str | None, skips: Skips) -> dict[str, int]:
     """
     Link the panoramas into OUT/indoor and OUT/outdoor; write OUT/places.csv.
 
+    :param classifier: MODULE:FUNCTION; None = the built-in one
     :return: how many went where
-    :raises CurationError: if there is no image, or OUT holds another one of its name
+    :raises CurationError: if there is no image or classifier, or OUT holds another image of a name
+    :raises JobError: if OUT was made with another classifier
     """
-    counts, rows = {'indoor': 0, 'outdoor': 0}, []
-    for path, image in panoramas(folder, skips):
+    classify = load_classifier(classifier) if classifier else DEFAULT
+    counts, rows, images = {'indoor': 0, 'outdoor': 0}, [], panoramas(folder, skips)
+    _claim(out, {'command': 'sort', 'classifier': classifier or 'built in'})
+    for path, image in images:
         probability = classify(image)
         place = 'outdoor' if probability > 0.5 else 'indoor'
         counts[place] += 1
@@ -128,6 +140,16 @@ def _run(words: list[str]) -> None:
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or 'no message').splitlines()[-1]
         raise CurationError(f'the generator ended with code {done.returncode}: {last}')
+
+
+def _claim(out: Path, asked: dict[str, str | float | bool]) -> None:
+    """
+    Say in OUT/job.json by what its images were chosen; those of other folders may join them.
+
+    :raises JobError: if they were chosen otherwise: what no longer belongs there would stay
+    """
+    check_job(out, asked)
+    write_job(out, asked)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+import hashlib
 import json
 import multiprocessing
+import os
 from pathlib import Path
 
 import cv2
@@ -16,7 +18,7 @@ from training.curation.curated import Curated
 from training.curation.outpaint import CurationError, Outpainter, PyramidFill
 from training.data.catalogue import CATALOGUE, open_set
 from training.data.checks import check_has_valid, resized, Skips, usable
-from training.data.files import Panoramas
+from training.data.files import Pair, Panoramas
 from training.data.shards import write_shard
 from training.job import check_job, write_job, write_whole
 from training.sample import Sample
@@ -24,7 +26,7 @@ from training.sample import Sample
 
 @dataclass(frozen=True)
 class PanoramaJob:
-    """What `training.curate panorama` does; its shards depend on these fields alone."""
+    """What `training.curate panorama` does; its shards depend on this and the data set."""
 
     name: str                       # of the data set
     root: Path
@@ -68,6 +70,7 @@ class Resized:
     def __init__(self, panoramas: Panoramas, height: int):
         """:param height: rows."""
         self._panoramas, self._height = panoramas, height
+        self.pairs = panoramas.pairs
 
     def __len__(self) -> int:
         """Return the number of panoramas."""
@@ -119,7 +122,7 @@ def write_panoramas(job: PanoramaJob, workers: int = 1) -> Skips:
     samples = samples_of(job)
     check_has_valid(job.name, samples)
     total = job.count or len(samples)
-    _claim(job)
+    _claim(job, samples.pairs)
     shards = range(-(-total // job.per_shard))
     tasks = [(job, shard, total) for shard in shards
              if not (job.out / f'{shard:05d}.tar').exists()]
@@ -134,16 +137,25 @@ def write_panoramas(job: PanoramaJob, workers: int = 1) -> Skips:
     return skips
 
 
-def _claim(job: PanoramaJob) -> None:
+def _claim(job: PanoramaJob, pairs: list[Pair]) -> None:
     """
     Say in OUT/job.json whose shards these are.
+
+    A sample is known by its place in the data set, so one that has grown is another job.
 
     :raises JobError: if the folder holds the shards of another job
     """
     asked = {key: str(value) for key, value in asdict(job).items() if key != 'out'}
+    asked |= {'samples': str(len(pairs)), 'sample_names': _names_hash(job.root, pairs)}
     if any(job.out.glob('*.tar')):
         check_job(job.out, asked)
     write_job(job.out, asked)
+
+
+def _names_hash(root: Path, pairs: list[Pair]) -> str:
+    lines = [f'{os.path.relpath(pair.image, root)} {os.path.relpath(pair.depth, root)}'
+             for pair in pairs]
+    return hashlib.sha256('\n'.join(lines).encode(errors='surrogateescape')).hexdigest()[:16]
 
 
 def _run(tasks, workers: int):

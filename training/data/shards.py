@@ -157,7 +157,12 @@ class ShardSet:
     """
 
     def __init__(self, folders: Iterable[str | Path]) -> None:
-        """:raises ShardError: if no folder holds a shard, or a list names what is not there."""
+        """
+        Index what is there.
+
+        :raises ShardError: if one does not exist, none holds a shard, or a list names what is
+            not there
+        """
         self._folders = [Path(f) for f in folders]
         self._shards: set[Path] = set()
         self._index: list[tuple[Path, str, Spans]] = []
@@ -167,6 +172,9 @@ class ShardSet:
             listed = self._of_list(path)
             self._index += listed
             self._listed[path] = len(listed)
+        if missing := [str(f) for f in self._folders if not f.exists()]:
+            raise ShardError(f'{", ".join(missing)} does not exist; give folders of shards, '
+                             'shards or list files')
         self.refresh()
         if not self._index:
             raise ShardError('; '.join(self.corrupt) or 'no *.tar with samples under '

@@ -226,7 +226,7 @@ def test_without_subscriber_nothing_is_inferred_and_diagnostics_say_idle(start, 
 
 
 def test_newest_frame_wins_and_older_ones_are_counted(start, peer, tmp_path):
-    bundle = write_stand_in_bundle(tmp_path / 'slow', work=4)
+    bundle = write_stand_in_bundle(tmp_path / 'slow', work=20)
     start(model=bundle.folder)
     depth = peer.subscribe(Image, 'depth/image')
     diagnostics = peer.diagnostics()

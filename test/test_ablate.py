@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_training import MICRO
+from tiny_training import kill_after_training, MICRO
 
 torch = pytest.importorskip('torch')
 yaml = pytest.importorskip('yaml')
@@ -84,15 +84,7 @@ def test_a_finished_row_of_other_arguments_is_refused(words, tmp_path, capsys):
 
 
 def test_a_killed_row_does_not_go_on_as_another(words, tmp_path, monkeypatch, capsys):
-    original = ablate.train.train
-
-    def killed_before_it_is_scored(args):
-        original(args)
-        raise KeyboardInterrupt
-    monkeypatch.setattr(ablate.train, 'train', killed_before_it_is_scored)
-    with pytest.raises(KeyboardInterrupt):
-        ablate.main(words)
-    monkeypatch.setattr(ablate.train, 'train', original)
+    kill_after_training(monkeypatch, ablate, words)
     (tmp_path / 'other.yaml').write_text(yaml.safe_dump({**MICRO, 'batch': 2}))
     for option, value, differs in (
             ('--steps', '2', 'steps 1 (now 2)'), ('--data', f'{tmp_path}/x', f"{tmp_path}/x'])"),

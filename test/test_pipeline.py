@@ -4,7 +4,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from tiny_training import MICRO
+from tiny_training import kill_after_training, MICRO
 
 torch = pytest.importorskip('torch')
 yaml = pytest.importorskip('yaml')
@@ -116,20 +116,12 @@ def test_what_other_commands_made_is_refused(words, tmp_path, capsys, monkeypatc
 
 
 def test_an_unfinished_stage_goes_on_as_training_allows(words, tmp_path, capsys, monkeypatch):
-    original = pipeline.train.train
-
-    def killed(args):
-        original(args)
-        raise KeyboardInterrupt
-    monkeypatch.setattr(pipeline.train, 'train', killed)
-    with pytest.raises(KeyboardInterrupt):
-        pipeline.main(words)
+    kill_after_training(monkeypatch, pipeline, words)
     (tmp_path / 'micro.yaml').write_text(yaml.safe_dump({**MICRO, 'seed': 9}))
     assert pipeline.main(words) == 1
     assert 'stage1 holds another run: seed ' in capsys.readouterr().err
     (tmp_path / 'micro.yaml').write_text(yaml.safe_dump({**MICRO, 'batch': 2}))
-    with pytest.raises(KeyboardInterrupt):      # as a run that had too little memory
-        pipeline.main(words)
+    kill_after_training(monkeypatch, pipeline, words)       # as a run that had too little memory
 
 
 def test_a_source_that_is_dropped_on_the_way_is_not_selected_from(words, tmp_path, capsys,

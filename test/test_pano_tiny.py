@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from training.networks.pano_tiny import PanoTiny, PanoTinyConfig, STRIDE, wrap_p
 
 SMALL = PanoTinyConfig(size_hw=(64, 128), stem=8, widths=(8, 16, 16, 28), blocks=(1, 1, 1, 1),
                        decoder=(8, 8, 16, 16))
+FINE = replace(SMALL, size_hw=(128, 256), detail=8)
 
 
 def make_network(config=SMALL, seed=0):
@@ -24,10 +27,12 @@ def noise_image(config=SMALL, seed=1):
     return torch.rand((1, 3, *config.size_hw), generator=generator)
 
 
-@pytest.mark.parametrize('config', [SMALL, PanoTinyConfig()], ids=['small', 'default'])
+@pytest.mark.parametrize('config', [SMALL, PanoTinyConfig(), FINE],
+                         ids=['small', 'default', 'fine'])
 @pytest.mark.parametrize('turns', [1, 3])
 def test_rolling_the_input_by_the_stride_rolls_the_output(config, turns):
     network, image = make_network(config), noise_image(config)
+    turns *= config.size_hw[0] // config.body_hw[0]
     with torch.no_grad():
         log_range, logits = network(image, torch.zeros(1))
         rolled = network(torch.roll(image, turns * STRIDE, 3), torch.zeros(1))

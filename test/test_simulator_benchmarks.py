@@ -88,22 +88,22 @@ def test_unknown_and_absent_devices_are_one_line():
 
 def test_benchmark_is_rendered_by_one_command_and_never_changes(
         assets, tmp_path, monkeypatch):     # noqa: F811
-    small = ViewConfig(size_hw=(32, 64), tilted=0.0)
-    drone = ViewConfig(size_hw=(32, 64), tilted=0.0, min_height_m=2.0, max_height_m=30.0,
-                       near_things=0.0, marked=0.0)
+    small = ViewConfig(tilted=0.0)
+    drone = ViewConfig(tilted=0.0, min_height_m=2.0, max_height_m=30.0, near_things=0.0,
+                       marked=0.0)
     monkeypatch.setitem(benchmarks.BENCHMARKS, 'outdoor', tuple(
         benchmarks.Part(2, MixConfig(shares=(('outdoor', 1.0),), view=view))
         for view in (small, drone)))
     sets = []
     for name in ('a', 'b'):
         assert simulate.main(['--assets', str(assets), '--out', str(tmp_path / name),
-                              '--benchmark', 'outdoor']) == 0
+                              '--benchmark', 'outdoor', '--size', '32x64']) == 0
         sets.append([s for i in (0, 1)
                      for s in read_shard(tmp_path / name / f'0000{i}.tar')])
     for first, second in zip(*sets, strict=True):
         assert np.array_equal(first.image, second.image)
         assert np.array_equal(first.range_m, second.range_m, equal_nan=True)
-        assert first.meta['environment'] == 'outdoor'
+        assert first.meta['environment'] == 'outdoor' and first.range_m.shape == (32, 64)
     assert all(2 <= s.camera_height_m <= 30 for s in sets[0][2:])
     for sample in sets[0]:      # level, above the ground
         assert sample.range_m[-1].mean() == pytest.approx(sample.camera_height_m, rel=0.02)

@@ -8,12 +8,12 @@ import yaml
 
 torch = pytest.importorskip('torch')
 
-from test_pano_tiny import make_network, noise_image, SMALL  # noqa: E402
+from test_pano_tiny import FINE, make_network, noise_image, SMALL  # noqa: E402
 
 from da_ros.bundle import load_bundle, sha256_of, write_manifest  # noqa: E402
 from da_ros.errors import DaRosError  # noqa: E402
 from training.batches import Batches, Sources  # noqa: E402
-from training.checkpoint import build, load_checkpoint  # noqa: E402
+from training.checkpoint import build, Checkpoint, load_checkpoint  # noqa: E402
 from training.data.shards import write_shard  # noqa: E402
 from training.export import export, Request  # noqa: E402
 from training.graph import PanoTinyGraph, run_onnx  # noqa: E402
@@ -54,7 +54,6 @@ def shards(tmp_path):
 
 @pytest.fixture
 def small_bundle(tmp_path):
-    from training.checkpoint import Checkpoint
     network = make_network(TOY)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -146,6 +145,33 @@ def test_a_grown_network_keeps_to_the_rows_and_azimuths_of_another_image():
     new = large.attention[0].bias.detach().reshape(7, 4, 4, 8)
     torch.testing.assert_close(new[:, ::3, ::3, ::2], old)               # outermost rows
     torch.testing.assert_close(new[:, 0, 0, 7], (old[:, 0, 0, 3] + old[:, 0, 0, 0]) / 2)
+
+
+def test_a_finer_level_begins_by_adding_nothing_and_learns():
+    small, image = make_network(), noise_image()
+    height, width = small.config.size_hw
+    large = PanoTiny(replace(small.config, size_hw=(2 * height, 2 * width), detail=8))
+    grow(small, large)
+    with torch.no_grad():           # rows between those of the body lie between their priors
+        large.prior.copy_(small.prior.repeat_interleave(2))
+    told = torch.tensor([1.2])
+    fine = image.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    with torch.no_grad():
+        for a, b in zip(large.eval()(fine, told), small(image, told)):
+            b = b.repeat_interleave(2, -2).repeat_interleave(2, -1)
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    large.train()(torch.cat([fine, fine.flip(2)]), told.repeat(2))[0].square().mean().backward()
+    assert large.fine_out.weight.grad.abs().max() > 0
+    assert large.stem.conv.weight.grad[:, 3:].abs().max() > 0
+
+
+def test_a_bundle_with_a_finer_level_is_gone_on_from(tmp_path):
+    network = make_network(FINE)
+    config = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(FINE).items()}
+    export(Request(Checkpoint('pano_tiny', config, network.state_dict(), {}), tmp_path / 'fine'))
+    again = network_of_bundle(load_bundle(tmp_path / 'fine'))
+    for name in ('fine_out.weight', 'fine_rows.bias', 'fine_reduce.weight', 'prior'):
+        assert torch.equal(again.get_parameter(name), network.get_parameter(name)), name
 
 
 @pytest.mark.parametrize('change, message', [

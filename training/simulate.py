@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, replace
 import multiprocessing
+from multiprocessing.pool import Pool
+import os
 from pathlib import Path
 import sys
 import time
@@ -30,6 +32,7 @@ from training.data.shards import contact_sheet, read_shard, ShardError, ShardSet
 from training.job import check_job, write_job
 
 DECIDES = ('seed', 'per_shard', 'size', 'only', 'mix', 'near', 'marked', 'benchmark')    # a shard
+THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 _simulator = None
 
 
@@ -63,19 +66,24 @@ def mix_of(args: argparse.Namespace):
     """Return the mixture that the arguments describe."""
     from training.simulator.generate import check_mix, MixConfig
 
+    mix = MixConfig(only=args.only, shares=parse_mix(args.mix) or MixConfig().shares)
+    view = replace(mix.view, size_hw=size_of(args))
+    if args.near is not None:
+        view = replace(view, near_things=args.near)
+    if args.marked is not None or args.only:
+        view = replace(view, marked=args.marked or 0.0)     # a single world stays as it is
+    return check_mix(replace(mix, view=view))
+
+
+def size_of(args: argparse.Namespace) -> tuple[int, int]:
+    """Return (height, width) of --size [px]."""
     try:
         height, width = (int(n) for n in args.size.split('x'))
     except ValueError:
         raise ShardError(f'--size {args.size} is not HEIGHTxWIDTH, e.g. 256x512') from None
     if width != 2 * height:
         raise ShardError(f'--size {args.size}: a panorama is twice as wide as high')
-    mix = MixConfig(only=args.only, shares=parse_mix(args.mix) or MixConfig().shares)
-    view = replace(mix.view, size_hw=(height, width))
-    if args.near is not None:
-        view = replace(view, near_things=args.near)
-    if args.marked is not None or args.only:
-        view = replace(view, marked=args.marked or 0.0)     # a single world stays as it is
-    return check_mix(replace(mix, view=view))
+    return height, width
 
 
 def parse_mix(words) -> tuple[tuple[str, float], ...]:
@@ -107,8 +115,10 @@ def jobs_of(args: argparse.Namespace) -> list[Job]:
     if args.benchmark:
         from training.simulator.benchmarks import BENCHMARKS, seed_of
 
-        return [Job(args.assets, args.out / f'{i:05d}.tar', part.count, seed_of(i), part.mix,
-                    args.device) for i, part in enumerate(BENCHMARKS[args.benchmark])]
+        view = {'size_hw': size_of(args)}
+        return [Job(args.assets, args.out / f'{i:05d}.tar', part.count, seed_of(i),
+                    replace(part.mix, view=replace(part.mix.view, **view)), args.device)
+                for i, part in enumerate(BENCHMARKS[args.benchmark])]
     mix = mix_of(args)
     return [Job(args.assets, args.out / f'{i:05d}.tar',
                 min(args.per_shard, args.count - i * args.per_shard), (args.seed, i), mix,
@@ -169,6 +179,17 @@ def main(argv=None) -> int:
         return 1
 
 
+def pool_of(workers: int) -> Pool:
+    """Return processes whose linear algebra runs on one thread each: they share the cores."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, '1'))          # read where numpy is imported
+    try:
+        return multiprocessing.get_context('spawn').Pool(workers)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
 def run(args: argparse.Namespace) -> int:
     """Render the shards that are not there yet; say how fast."""
     wanted = jobs_of(args)
@@ -179,7 +200,7 @@ def run(args: argparse.Namespace) -> int:
     if not jobs:
         return 0
     start, images, busy = time.perf_counter(), 0, 0.0
-    with multiprocessing.get_context('spawn').Pool(args.workers) as pool, tqdm(
+    with pool_of(args.workers) as pool, tqdm(
             total=sum(job.count for job in jobs), unit='image') as bar:
         for count, seconds in pool.imap_unordered(render_shard, jobs):
             images, busy = images + count, busy + seconds

@@ -34,7 +34,14 @@ from training.batches import Batches, Sources
 from training.checkpoint import save_checkpoint
 from training.graph import MASK_OUTPUT, PanoTinyGraph
 from training.networks import build_network
-from training.networks.pano_tiny import PanoTiny, Residual, RowBias, SphereAttention, WrapConv
+from training.networks.pano_tiny import (
+    PanoTiny,
+    Residual,
+    RowBias,
+    SphereAttention,
+    STRIDE,
+    WrapConv,
+)
 from training.train_config import read_config, TrainConfig
 
 PREFIX = 'network.'
@@ -247,8 +254,8 @@ def resized_rows(value: Tensor, like: Tensor) -> Tensor:
 
 def resized_bias(value: Tensor, small: PanoTiny, large: PanoTiny) -> Tensor:
     """Return the attention bias of (row, row, azimuth step) on the grid of another image."""
-    rows, cols = (side // 32 for side in small.config.size_hw)
-    new_rows, new_cols = (side // 32 for side in large.config.size_hw)
+    rows, cols = (side // STRIDE for side in small.config.body_hw)
+    new_rows, new_cols = (side // STRIDE for side in large.config.body_hw)
     table = value.reshape(len(value), rows, rows, cols)
     step = torch.arange(new_cols) * (cols / new_cols)
     low = step.floor().long()

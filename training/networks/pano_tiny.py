@@ -8,6 +8,9 @@ told apart by learned per-row terms.
 The output is factored as range = camera height x shape. The shape (range in units of the camera
 height) can be seen: a floor pixel at elevation -e has shape 1 / sin(e). The height cannot, so it
 is taken from the input where known and from a pooled estimate elsewhere.
+
+With `detail` the network sees twice the pixels: a body as above looks at the reduced image, and a
+finer level before and behind it adds what only the full image shows.
 """
 
 from __future__ import annotations
@@ -35,8 +38,15 @@ class PanoTinyConfig:
     attention_blocks: int = 2
     heads: int = 7
     decoder: tuple[int, ...] = (16, 32, 64, 96)     # channels at strides 2, 4, 8, 16
+    detail: int = 0                                 # channels of the finer level; 0 = none
     min_range_m: float = 0.05
     max_range_m: float = 120.0
+
+    @property
+    def body_hw(self) -> tuple[int, int]:
+        """Size of the image that the strides above count from."""
+        height, width = self.size_hw
+        return (height // 2, width // 2) if self.detail else (height, width)
 
 
 def wrap_pad(x: Tensor, pad: int) -> Tensor:
@@ -134,16 +144,21 @@ class PanoTiny(nn.Module):
         """:raises ValueError: naming the value that no network can have."""
         super().__init__()
         height, width = config.size_hw
-        if width != 2 * height or height % STRIDE:
+        stride = 2 * STRIDE if config.detail else STRIDE
+        if width != 2 * height or height % stride:
             raise ValueError(
-                f'size must be 2:1 and a multiple of {STRIDE} px, got {height} x {width}')
+                f'size must be 2:1 and a multiple of {stride} px, got {height} x {width}')
         if {len(config.widths), len(config.blocks), len(config.decoder)} != {4}:
             raise ValueError('widths and blocks need 4 values, decoder 4: one per stride')
         if config.heads < 1 or config.widths[-1] % config.heads:
             raise ValueError(
                 f'{config.widths[-1]} channels cannot be shared by {config.heads} heads')
         self.config = config
-        self.stem = WrapConv(3, config.stem, stride=2)
+        self.prior = nn.Parameter(row_prior(height))
+        height, width = config.body_hw
+        if config.detail:
+            self._build_detail(height)
+        self.stem = WrapConv(3 + config.detail, config.stem, stride=2)
         self.stem_rows = RowBias(config.stem, height // 2)
         self.stages = nn.ModuleList()
         before = config.stem
@@ -159,7 +174,17 @@ class PanoTiny(nn.Module):
             for _ in range(config.attention_blocks))
         self.height_out = nn.Sequential(nn.Linear(before, 64), nn.ReLU(), nn.Linear(64, 1))
         self._build_decoder(before)
-        self.prior = nn.Parameter(row_prior(height))
+
+    def _build_detail(self, rows: int) -> None:
+        """Make the finer level; it begins by adding nothing."""
+        detail = self.config.detail
+        self.fine_in = WrapConv(3, detail, stride=2)
+        self.fine_rows = RowBias(detail, rows)
+        self.fine_reduce = nn.Conv2d(self.config.decoder[0], detail, 1)
+        self.fine_smooth = WrapConv(detail, detail)
+        self.fine_out = nn.Conv2d(detail, 4 * (1 + len(self.config.range_masks_m)), 3)
+        nn.init.zeros_(self.fine_out.weight)
+        nn.init.zeros_(self.fine_out.bias)
 
     def _build_decoder(self, top: int) -> None:
         config = self.config
@@ -174,7 +199,12 @@ class PanoTiny(nn.Module):
 
     def predict(self, image: Tensor, camera_height_m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return what forward returns and the estimate of the log camera height (B,)."""
-        x = self.stem_rows(self.stem((image - 0.45) * 4.0))
+        x = (image - 0.45) * 4.0
+        fine = None
+        if self.config.detail:
+            fine = self.fine_rows(self.fine_in(x))
+            x = torch.cat([F.avg_pool2d(x, 2).to(fine.dtype), fine], 1)
+        x = self.stem_rows(self.stem(x))
         maps = [x]
         for stage in self.stages:
             x = stage(x)
@@ -189,20 +219,27 @@ class PanoTiny(nn.Module):
         guess = self.height_out(tokens.mean(1))[:, 0]
         height = guess * (1 - known) + log_height * known
         maps[-1] = tokens.transpose(1, 2).unflatten(2, (rows, cols))
-        shape, logits = self._decode(maps)
+        out = self._decode(maps, fine)
+        shape, logits = out[:, 0], out[:, 1:]
         log_range = shape.float() + self.prior[None, :, None] + height.float()[:, None, None]
         if not self.training:       # a limit in training would stop the gradient beyond it
             limits = np.log([self.config.min_range_m, self.config.max_range_m])
             log_range = log_range.clamp(*limits)
         return log_range, logits, guess
 
-    def _decode(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _decode(self, maps: list[Tensor], fine: Tensor | None) -> Tensor:
+        """Return (B, 1 + K, H, W): log shape without its prior, and the mask logits."""
         x = maps[-1]
         for index in reversed(range(len(self.lateral))):
             x = F.interpolate(self.reduce[index](x), scale_factor=2, mode='nearest')
             x = self.smooth[index](x + self.lateral[index](maps[index]))
-        out = F.pixel_shuffle(self.out(wrap_pad(self.refine(x), 1)), 2)
-        return out[:, 0], out[:, 1:]
+        x = self.refine(x)
+        out = F.pixel_shuffle(self.out(wrap_pad(x, 1)), 2)
+        if fine is None:
+            return out
+        x = F.interpolate(self.fine_reduce(x), scale_factor=2, mode='nearest')
+        x = self.fine_out(wrap_pad(self.fine_smooth(x + fine), 1))
+        return F.interpolate(out, scale_factor=2, mode='nearest') + F.pixel_shuffle(x, 2)
 
     def forward(self, image: Tensor, camera_height_m: Tensor) -> tuple[Tensor, Tensor]:
         """Return log range (B, H, W) and mask logits (B, K, H, W)."""

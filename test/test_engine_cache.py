@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -149,6 +150,22 @@ def test_a_pass_does_not_undo_the_failure_that_another_process_met(cache, job):
     cache.record_check(checked, True, 'fine this time', 20)
     with pytest.raises(CacheError, match='has failed its self-check .20 runs within 0.4'):
         cache.load(job)
+
+
+def test_a_failure_told_while_a_pass_is_written_is_not_lost(cache, job, monkeypatch):
+    stored(cache, job)
+    checked, write = cache.entry(job), cache._write
+    other = threading.Thread(target=EngineCache(cache.folder).record_check,
+                             args=(checked, False, 'scale 1.3', 3))
+
+    def write_late(entry):
+        other.start()
+        other.join(0.5)         # it must wait: what is written below was read before
+        write(entry)
+    monkeypatch.setattr(cache, '_write', write_late)
+    cache.record_check(checked, True, 'fine', 20)
+    other.join()
+    assert cache.entry(job).check['report'] == 'scale 1.3'
 
 
 def test_engine_that_failed_its_check_is_not_loaded_again(cache, job):

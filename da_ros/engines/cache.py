@@ -31,6 +31,7 @@ from da_ros.engines.private import (
 ENVIRONMENT = 'DA_ROS_ENGINE_CACHE'
 DEFAULT_FOLDER = '~/.cache/da_ros/engines'
 KEY = re.compile(r'[0-9a-f]{64}')
+VERDICT = 'verdict.lock'      # held for an instant; a build holds the lock of its job for minutes
 REMEDY = 'run `da_ros_engine clear` to have it built again'
 
 
@@ -106,7 +107,8 @@ class EngineCache:
                       refused=before.refused if before else 0)
         try:
             write_own(self._path(job.key, 'plan'), plan)
-            self._write(entry)
+            with self._locked(job.key, wait=True, suffix=VERDICT):
+                self._write(entry)
         except CacheError:
             remove(self._path(job.key, 'plan'))
             raise
@@ -122,14 +124,21 @@ class EngineCache:
         :param checked: the entry before the check; a plan that was built since stays unproven
         :raises CacheError: if it cannot be written
         """
-        entry = self._read(checked.key)
-        if entry is None or not entry.plan_sha256 or entry.plan_sha256 != checked.plan_sha256:
-            return
-        known = entry.check
-        if passed and known and (not known['passed'] or known['repeats'] >= repeats):
-            return
-        check = {'passed': passed, 'report': report, 'repeats': repeats}
-        self._write(replace(entry, check=check, refused=0 if passed else entry.refused))
+        def changed() -> Entry | None:
+            entry = self._read(checked.key)
+            if entry is None or not entry.plan_sha256 or entry.plan_sha256 != checked.plan_sha256:
+                return None
+            known = entry.check
+            if passed and known and (not known['passed'] or known['repeats'] >= repeats):
+                return None
+            check = {'passed': passed, 'report': report, 'repeats': repeats}
+            return replace(entry, check=check, refused=0 if passed else entry.refused)
+
+        if changed():                                   # a lock is a file, too
+            with self._locked(checked.key, wait=True, suffix=VERDICT):
+                entry = changed()                       # another process may have been here
+                if entry:
+                    self._write(entry)
 
     def record_failure(self, job: EngineJob, reason: str) -> None:
         """Remember that a graph cannot be built, so that it is not tried at every start."""
@@ -199,10 +208,10 @@ class EngineCache:
         return self.folder / f'{hashlib.sha256(json.dumps(same).encode()).hexdigest()}.timing'
 
     @contextmanager
-    def _locked(self, key: str, wait: bool) -> Iterator[bool]:
+    def _locked(self, key: str, wait: bool, suffix: str = 'lock') -> Iterator[bool]:
         # The kernel drops the lock when its holder dies, and `clear` may remove the file, so the
         # lock counts only if the name still leads to the file that we hold.
-        path = self._path(key, 'lock')
+        path = self._path(key, suffix)
         while True:
             try:
                 descriptor = os.open(

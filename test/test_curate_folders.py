@@ -254,9 +254,19 @@ def test_a_generator_is_a_command_and_is_resumed(tmp_path, capsys):
     assert main(arguments) == 0
     told = capsys.readouterr().out
     assert '2 new panoramas' in told and 'prompt 2: 96 x 64 px, not 2:1' in told
-    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['000000.png', '000002.png']
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [
+        '000000.png', '000002.png', 'job.json', 'prompts.csv']
+    assert (tmp_path / 'out/prompts.csv').read_text().splitlines()[3] == '000002.png,a street'
     assert cv2.imread(str(tmp_path / 'out/000002.png'))[0, 0, 0] == 9
     assert main(arguments) == 0 and '0 new panoramas' in capsys.readouterr().out
+    prompts.write_text('a room\nbad\n\na house\n')
+    assert main(arguments) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith("000002.png is of the prompt 'a street', now 'a house'; give another "
+                         '--out')
+    prompts.write_text('a room\nbad\n\na street\n')
+    arguments[arguments.index('7')] = '8'
+    assert main(arguments) == 1 and 'seed 7 (now 8)' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('generator, message', [

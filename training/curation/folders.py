@@ -99,17 +99,19 @@ def sort_by_place(folder: Path, out: Path, classifier: str | None, skips: Skips)
 
 def generate(command: str, prompts: list[str], out: Path, seed: int, skips: Skips) -> int:
     """
-    Let a command of your own make a panorama per prompt: OUT/%06d.png.
+    Let a command of your own make a panorama per prompt: OUT/%06d.png, told in OUT/prompts.csv.
 
     :param command: run once per prompt with {prompt}, {seed} and {out} filled in
     :return: number of new panoramas; existing ones are kept
-    :raises CurationError: if there is no command, or it fails
+    :raises CurationError: if there is no command, it fails, or OUT was made of other prompts
+    :raises JobError: if OUT was made by another command or from another seed
     """
     if not command or '{out}' not in command:
         raise CurationError(
             'no panorama generator is configured; give --generator "COMMAND {prompt} {seed} {out}"'
             ', a command of yours that writes one panorama to {out}')
-    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, {'command': 'generate', 'generator': command, 'seed': seed})
+    _claim_prompts(out / 'prompts.csv', prompts)
     made = 0
     for index, prompt in enumerate(tqdm(prompts, unit='panorama')):
         path, part = out / f'{index:06d}.png', out / f'.{index:06d}.part.png'
@@ -130,6 +132,17 @@ def generate(command: str, prompts: list[str], out: Path, seed: int, skips: Skip
             skips.add(str(out), f'prompt {index + 1}: {image.shape[1]} x {image.shape[0]} px, '
                                 'not 2:1')
     return made
+
+
+def _claim_prompts(path: Path, prompts: list[str]) -> None:
+    """:raises CurationError: if an image is already there of another prompt; more may follow."""
+    asked = [(f'{index:06d}.png', prompt) for index, prompt in enumerate(prompts)]
+    known = {row[0]: row[1] for row in _read_table(path)}
+    for image, prompt in asked:
+        if known.get(image, prompt) != prompt:
+            raise CurationError(f'{path.with_name(image)} is of the prompt {known[image]!r}, now '
+                                f'{prompt!r}; give another --out')
+    _write_table(path, ('image', 'prompt'), asked)
 
 
 def _run(words: list[str]) -> None:
@@ -167,13 +180,17 @@ def _link(source: Path, target: Path) -> None:
         part.rename(target)
 
 
+def _read_table(path: Path) -> list[list[str]]:
+    if not path.exists():
+        return []
+    with path.open(newline='') as file:
+        return list(csv.reader(file))[1:]
+
+
 def _write_table(path: Path, header, rows) -> None:
     """Write rows (image, ...); those of images that came from other folders stay."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    table: dict[str, list[str]] = {}
-    if path.exists():
-        with path.open(newline='') as file:
-            table = {row[0]: row for row in list(csv.reader(file))[1:]}
+    table = {row[0]: row for row in _read_table(path)}
     table.update((str(row[0]), row) for row in rows)
     part = path.with_suffix('.tmp')
     with part.open('w', newline='') as file:

@@ -158,7 +158,7 @@ class PanoTiny(nn.Module):
         height, width = config.body_hw
         if config.detail:
             self._build_detail(height)
-        self.stem = WrapConv(3 + config.detail, config.stem, stride=2)
+        self.stem = WrapConv(3, config.stem, stride=2)
         self.stem_rows = RowBias(config.stem, height // 2)
         self.stages = nn.ModuleList()
         before = config.stem
@@ -176,15 +176,17 @@ class PanoTiny(nn.Module):
         self._build_decoder(before)
 
     def _build_detail(self, rows: int) -> None:
-        """Make the finer level; it begins by adding nothing."""
+        """Make the finer level; what it adds begins at zero."""
         detail = self.config.detail
         self.fine_in = WrapConv(3, detail, stride=2)
         self.fine_rows = RowBias(detail, rows)
+        self.fine_stem = nn.Conv2d(detail, self.config.stem, 3, 2)
         self.fine_reduce = nn.Conv2d(self.config.decoder[0], detail, 1)
         self.fine_smooth = WrapConv(detail, detail)
         self.fine_out = nn.Conv2d(detail, 4 * (1 + len(self.config.range_masks_m)), 3)
-        nn.init.zeros_(self.fine_out.weight)
-        nn.init.zeros_(self.fine_out.bias)
+        for layer in (self.fine_stem, self.fine_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def _build_decoder(self, top: int) -> None:
         config = self.config
@@ -200,11 +202,10 @@ class PanoTiny(nn.Module):
     def predict(self, image: Tensor, camera_height_m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return what forward returns and the estimate of the log camera height (B,)."""
         x = (image - 0.45) * 4.0
-        fine = None
-        if self.config.detail:
-            fine = self.fine_rows(self.fine_in(x))
-            x = torch.cat([F.avg_pool2d(x, 2).to(fine.dtype), fine], 1)
-        x = self.stem_rows(self.stem(x))
+        fine = self.fine_rows(self.fine_in(x)) if self.config.detail else None
+        x = self.stem_rows(self.stem(x if fine is None else F.avg_pool2d(x, 2)))
+        if fine is not None:
+            x = x + self.fine_stem(wrap_pad(fine, 1))
         maps = [x]
         for stage in self.stages:
             x = stage(x)

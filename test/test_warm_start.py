@@ -13,7 +13,7 @@ from test_pano_tiny import FINE, make_network, noise_image, SMALL  # noqa: E402
 from da_ros.bundle import load_bundle, sha256_of, write_manifest  # noqa: E402
 from da_ros.errors import DaRosError  # noqa: E402
 from training.batches import Batches, Sources  # noqa: E402
-from training.checkpoint import build, Checkpoint, load_checkpoint  # noqa: E402
+from training.checkpoint import build, Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
 from training.data.shards import write_shard  # noqa: E402
 from training.export import export, Request  # noqa: E402
 from training.graph import PanoTinyGraph, run_onnx  # noqa: E402
@@ -205,6 +205,34 @@ def test_a_bundle_is_grown_and_trained_on(small_bundle, shards, tmp_path, capsys
     init = load_checkpoint(tmp_path / 'run').provenance['init']
     assert init == {'file': 'start.safetensors', 'sha256': sha256_of(start),
                     **checkpoint.provenance}
+
+
+def test_a_checkpoint_is_grown(tmp_path, capsys):
+    small = make_network()
+    source = save_checkpoint(tmp_path / 'small.safetensors', 'pano_tiny', vars(small.config),
+                             small.state_dict(), {'samples': 7})
+    config = tmp_path / 'large.yaml'
+    config.write_text(yaml.safe_dump({'network': 'pano_tiny', 'model': {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in LARGER.items()}}))
+    start = tmp_path / 'start.safetensors'
+    words = ['--checkpoint', str(source), '--out', str(start)]
+    assert main([*words, '--config', str(config)]) == 0
+    checkpoint, image = load_checkpoint(start), drawn_room(SMALL.size_hw)
+    assert checkpoint.provenance['init'] == {
+        'file': 'small.safetensors', 'sha256': sha256_of(source), 'samples': 7}
+    for a, b in zip(says(build(checkpoint), image), says(small, image)):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    with pytest.raises(SystemExit):
+        main(words)
+    assert '--checkpoint needs --config' in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, capsys):
+    other = save_checkpoint(tmp_path / 'x.safetensors', 'dap', {}, {'a': torch.zeros(1)}, {})
+    assert main(['--checkpoint', str(other), '--config', 'training/configs/pano_small.yaml',
+                 '--out', str(tmp_path / 'out.safetensors')]) == 1
+    assert "x.safetensors is of network 'dap'; give one of pano_tiny" in capsys.readouterr().err
 
 
 def test_weights_in_the_wrong_place_are_noticed(small_bundle):

@@ -1,12 +1,15 @@
 """
 Go on from a bundle: its weights become a checkpoint, of the same network or of a larger one.
 
+A checkpoint can be made larger, too.
+
 Examples::
 
     python -m training.warm_start --bundle da_ros/bundles/pano_tiny --data shards/train \\
         --out runs/start.safetensors
     python -m training.warm_start --bundle da_ros/bundles/pano_tiny --data shards/train \\
         --config training/configs/pano_small.yaml --out runs/start_small.safetensors
+    python -m training.warm_start --checkpoint runs/body --config larger.yaml --out x.safetensors
 
 `python -m training.train --init FILE` then trains it, for instance on your own robot's panoramas.
 Fp32 bundles of pano networks only.
@@ -31,7 +34,7 @@ from da_ros.bundle import Bundle, load_bundle
 from da_ros.errors import DaRosError
 from da_ros.gate import departure, LIMITS
 from training.batches import Batches, Sources
-from training.checkpoint import save_checkpoint
+from training.checkpoint import build, load_checkpoint, origin, save_checkpoint
 from training.graph import MASK_OUTPUT, PanoTinyGraph
 from training.networks import build_network
 from training.networks.pano_tiny import (
@@ -266,13 +269,14 @@ def resized_bias(value: Tensor, small: PanoTiny, large: PanoTiny) -> Tensor:
 
 def start(args: argparse.Namespace) -> Path:
     """:raises DaRosError: on anything that the user can mend."""
-    bundle = load_bundle(args.bundle)
-    network = network_of_bundle(bundle)
-    batches = Batches(Sources(args.data), TrainConfig('pano_tiny', batch=8),
-                      network.config.size_hw, refresh_every=10 ** 9)
-    skipped = measure_norms(network, batches)
-    for message in [*batches.sources.corrupt, *dict.fromkeys(skipped)]:
-        print(f'skipped: {message}', file=sys.stderr)
+    if args.checkpoint:
+        checkpoint = load_checkpoint(args.checkpoint)
+        if checkpoint.network != 'pano_tiny':
+            raise WarmStartError(f'--checkpoint {args.checkpoint} is of network '
+                                 f'{checkpoint.network!r}; give one of pano_tiny')
+        network, provenance = build(checkpoint), {'init': origin(args.checkpoint)}
+    else:
+        network, provenance = unfolded(args.bundle, args.data)
     if args.config:
         config = read_config(args.config)
         if config.network != 'pano_tiny':
@@ -281,10 +285,25 @@ def start(args: argparse.Namespace) -> Path:
         large = build_network('pano_tiny', config.model)
         grow(network, large)
         network = large
-    provenance = {'warm_start': bundle.name,
-                  'warm_start_sha256': bundle.files[bundle.main_graph.name]}
     return save_checkpoint(args.out, 'pano_tiny', asdict(network.config), network.state_dict(),
                            provenance)
+
+
+def unfolded(folder: Path, data: list[str]) -> tuple[PanoTiny, dict[str, Any]]:
+    """
+    Return the network of a bundle with batch norms that train, and where it came from.
+
+    :raises DaRosError: if the bundle or the data cannot be used
+    """
+    bundle = load_bundle(folder)
+    network = network_of_bundle(bundle)
+    batches = Batches(Sources(data), TrainConfig('pano_tiny', batch=8),
+                      network.config.size_hw, refresh_every=10 ** 9)
+    skipped = measure_norms(network, batches)
+    for message in [*batches.sources.corrupt, *dict.fromkeys(skipped)]:
+        print(f'skipped: {message}', file=sys.stderr)
+    return network, {'warm_start': bundle.name,
+                     'warm_start_sha256': bundle.files[bundle.main_graph.name]}
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -292,12 +311,19 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='python -m training.warm_start', description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--bundle', type=Path, required=True, help='fp32, of a pano network')
-    parser.add_argument('--data', nargs='+', required=True, metavar='SOURCE',
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--bundle', type=Path, help='fp32, of a pano network; needs --data')
+    source.add_argument('--checkpoint', type=Path, help='to be made larger; needs --config')
+    parser.add_argument('--data', nargs='+', metavar='SOURCE',
                         help='shards; batch norms take their statistics from some images')
     parser.add_argument('--config', type=Path, help='of a larger network; default: the same one')
     parser.add_argument('--out', type=Path, required=True, help='.safetensors')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.bundle and not args.data:
+        parser.error('--bundle needs --data')
+    if args.checkpoint and not args.config:
+        parser.error('--checkpoint needs --config; without it there is nothing to do')
+    return args
 
 
 def main(argv=None) -> int:

@@ -6,7 +6,7 @@ Rendered evaluation sets that never change: fixed seed, level cameras, one shard
 * obstacles: rooms, halls and indoor worlds with obstacles close by; the second part is the world
   that training never sees, as it is, with obstacles added. No camera is under a table or a shelf.
 
-Another `--size` gives other views of the same kinds: pictures draw from the scenes' random numbers.
+Another `--size` gives other views of the same kinds: pictures and scenes share random numbers.
 Training draws from (seed, shard); these from (seed, part, MARK), which never coincide.
 """
 

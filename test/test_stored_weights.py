@@ -164,3 +164,7 @@ def test_rounding_keeps_within_its_bound_and_on_the_side_of_one_half():
     assert ratio.min() >= 1 and ratio.max() < 1 + 2.0 ** (1 - STORED_BITS)
     near = np.nextafter(np.float32([0.5, 0.5, 0.5]), np.float32([0, 0.5, 1]))
     assert ((rounded(near) > 0.5) == (near > 0.5)).all()
+    small = np.float32([0, 1e-9, 0.3, 1])
+    fixed = rounded(small, fixed=True)
+    assert np.abs(fixed - small).max() < 2 ** -16 and fixed[-1] == 1 and fixed.dtype == np.float32
+    assert ((rounded(near, fixed=True) > 0.5) == (near > 0.5)).all()

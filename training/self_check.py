@@ -12,7 +12,7 @@ from da_ros.bundle import SelfCheck
 from da_ros.estimator import resize_erp
 from da_ros.files import write_image
 from da_ros.sphere import erp_rays
-from training.graph import ExportError
+from training.graph import ExportError, MASK_OUTPUT
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 ROOM_M = np.array([[4.0, -3.0], [2.5, -3.5], [1.5, -1.2]])    # walls ahead/behind, left/right, z
@@ -77,21 +77,24 @@ def write_self_check(folder: Path, index: int, image: NDArray[np.uint8], camera_
     Write one panorama with its expected outputs into a bundle folder.
 
     They are rounded to STORED_BITS, which halves the file and is a thirtieth of what the strictest
-    gate allows.
+    gate allows; probabilities to as many behind the point, because their zeros say nothing.
     """
     (folder / 'self_check').mkdir(exist_ok=True)
     check = SelfCheck(f'self_check/{index}.png', f'self_check/{index}.npz', camera_height_m)
     write_image(folder / check.image, image)
     np.savez_compressed(folder / check.expected,
-                        **{name: rounded(array) for name, array in outputs.items()})
+                        **{name: rounded(array, fixed=name == MASK_OUTPUT)
+                           for name, array in outputs.items()})
     return check
 
 
-def rounded(array: NDArray[np.float32]) -> NDArray[np.float32]:
+def rounded(array: NDArray[np.float32], fixed: bool = False) -> NDArray[np.float32]:
     """
     Return positive numbers with a mantissa of STORED_BITS: a relative error of at most 3.1e-5.
 
     Upwards, so that a probability above one half stays above it.
+
+    :param fixed: numbers of at most 1 with STORED_BITS behind the point: that as absolute error
     """
-    mantissa, exponent = np.frexp(array)
+    mantissa, exponent = (array, 0) if fixed else np.frexp(array)
     return np.ldexp(np.ceil(np.ldexp(mantissa, STORED_BITS)), exponent - STORED_BITS)

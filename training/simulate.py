@@ -115,10 +115,12 @@ def jobs_of(args: argparse.Namespace) -> list[Job]:
     if args.benchmark:
         from training.simulator.benchmarks import BENCHMARKS, seed_of
 
-        view = {'size_hw': size_of(args)}
-        return [Job(args.assets, args.out / f'{i:05d}.tar', part.count, seed_of(i),
-                    replace(part.mix, view=replace(part.mix.view, **view)), args.device)
-                for i, part in enumerate(BENCHMARKS[args.benchmark])]
+        size = size_of(args)
+        mixes = [replace(part.mix, view=replace(part.mix.view, size_hw=size))
+                 for part in BENCHMARKS[args.benchmark]]
+        return [Job(args.assets, args.out / f'{i:05d}.tar', part.count, seed_of(i), mix,
+                    args.device)
+                for i, (part, mix) in enumerate(zip(BENCHMARKS[args.benchmark], mixes))]
     mix = mix_of(args)
     return [Job(args.assets, args.out / f'{i:05d}.tar',
                 min(args.per_shard, args.count - i * args.per_shard), (args.seed, i), mix,

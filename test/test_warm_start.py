@@ -17,11 +17,12 @@ from training.checkpoint import build, Checkpoint, load_checkpoint, save_checkpo
 from training.data.shards import write_shard  # noqa: E402
 from training.export import export, Request  # noqa: E402
 from training.graph import PanoTinyGraph, run_onnx  # noqa: E402
+from training.networks import build_network  # noqa: E402
 from training.networks.pano_tiny import PanoTiny, PanoTinyConfig  # noqa: E402
 from training.sample import Sample  # noqa: E402
 from training.self_check import drawn_room  # noqa: E402
 from training.train import main as train  # noqa: E402
-from training.train_config import TrainConfig  # noqa: E402
+from training.train_config import read_config, TrainConfig  # noqa: E402
 from training.warm_start import (  # noqa: E402
     grow,
     main,
@@ -205,6 +206,13 @@ def test_a_bundle_is_grown_and_trained_on(small_bundle, shards, tmp_path, capsys
     init = load_checkpoint(tmp_path / 'run').provenance['init']
     assert init == {'file': 'start.safetensors', 'sha256': sha256_of(start),
                     **checkpoint.provenance}
+
+
+def test_the_start_of_pano_small_fits_its_config():
+    network = network_of_bundle(load_bundle('training/starts/pano_small'))
+    assert network.config == build_network('pano_tiny', read_config(
+        Path('training/configs/pano_small.yaml')).model).config
+    assert 20e6 < sum(p.numel() for p in network.parameters()) < 30e6
 
 
 def test_a_checkpoint_is_grown(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """The command: which shards it keeps, which it refuses; the pictures are test_simulator.py's."""
 
 import json
+import os
 import tarfile
 
 import cv2
@@ -121,3 +122,11 @@ def test_a_sheet_that_cannot_be_written_is_one_line(name, message, tmp_path, cap
     write_shard(tmp_path / '00000.tar', [sample], {})
     assert simulate.main(['--sheet', str(tmp_path / '00000.tar'), str(tmp_path / name)]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_processes_that_render_do_their_linear_algebra_on_one_thread(monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '7')
+    monkeypatch.delenv('OPENBLAS_NUM_THREADS', raising=False)
+    with simulate.pool_of(1) as pool:
+        assert [pool.apply(os.getenv, (name,)) for name in simulate.THREADS] == ['1', '1']
+    assert [os.environ.get(name) for name in simulate.THREADS] == ['7', None]

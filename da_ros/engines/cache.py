@@ -125,6 +125,7 @@ class EngineCache:
         :raises CacheError: if it cannot be written
         """
         def changed() -> Entry | None:
+            """Return the entry with this verdict; None where it changes nothing."""
             entry = self._read(checked.key)
             if entry is None or not entry.plan_sha256 or entry.plan_sha256 != checked.plan_sha256:
                 return None

@@ -3,6 +3,7 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
+from da_ros.sphere import erp_rays, solid_angles  # noqa: E402
 from training import losses  # noqa: E402
 
 
@@ -78,3 +79,25 @@ def test_empty_hinge_asks_only_empty_pixels_to_be_far():
     expected = np.log(100 / 10) / 2
     assert losses.empty_hinge(pred, range_m, 100.0, area) == pytest.approx(expected, rel=1e-5)
     assert losses.empty_hinge(pred + 5, range_m, 100.0, area) == 0
+
+
+@pytest.mark.parametrize('height_m, too_near', [(1.5, 0.97), (1.5, 0.5), (0.3, 0.9)])
+def test_floor_hinge_is_the_log_of_what_floor_stands_too_high(height_m, too_near):
+    up = torch.from_numpy(erp_rays(32, 64)[:, :1, 2].copy()).float()
+    range_m = torch.where(up < 0, -height_m / up, torch.inf).expand(1, 32, 64)
+    near = (range_m * (1 - up ** 2).sqrt())[0] < 3.0
+    area = torch.from_numpy(solid_angles(32, 64).copy()).float().expand(32, 64)
+    heights = torch.tensor([height_m])
+    shape = torch.log(torch.where(near, range_m, 1.0)) - np.log(height_m)
+    assert losses.floor_hinge(shape, range_m, heights, area) == 0
+    assert losses.floor_hinge(shape + 0.5, range_m, heights, area) == 0          # sunk
+    assert losses.floor_hinge(shape + np.log(1 - 0.024 / height_m), range_m, heights, area) == 0
+    rise = np.log((1 - 0.025 / height_m) / too_near)
+    share = (area * near).sum() / area.sum()
+    got = losses.floor_hinge(shape + np.log(too_near), range_m, heights, area)
+    assert got == pytest.approx(rise * share.item(), rel=1e-4)
+    assert losses.floor_hinge(shape - 9, range_m, torch.zeros(1), area) == 0     # height unknown
+    wall = torch.full_like(range_m, 1.0)                 # 0.05 m off the floor is no floor
+    off = (height_m + wall * up).abs().expand_as(wall)[0] > 0.05
+    got = losses.floor_hinge(shape - 9, wall, heights, area * off)
+    assert got == 0

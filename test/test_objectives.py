@@ -11,7 +11,7 @@ from training.batches import Batch  # noqa: E402
 from training.forward import Forward, image_size, load_encoder, Prediction  # noqa: E402
 from training.losses import near_obstacles  # noqa: E402
 from training.networks import build_network  # noqa: E402
-from training.objectives import Case, make_objective, WEIGHTS  # noqa: E402
+from training.objectives import Case, floor_rise, make_objective, WEIGHTS  # noqa: E402
 from training.sample import Sample  # noqa: E402
 from training.train_config import config_from_dict, TrainError  # noqa: E402
 
@@ -188,3 +188,26 @@ def test_near_weight_moves_the_losses_towards_near_obstacles():
     said = forward(batch.image, batch.told_height_m)._replace(log_range=wrong)
     assert near.any() and not near.all()
     assert more(said, batch)[1]['log_l1'] > 2 * plain(said, batch)[1]['log_l1'] > 0
+
+
+@pytest.mark.parametrize('told_m', [0.0, 2.0])
+def test_the_floor_term_reads_the_shape_whatever_the_scale(told_m):
+    forward, learn, (height, width) = make('pano_tiny', 'pano', loss={'floor': 4.0})
+    up = torch.from_numpy(erp_rays(height, width)[..., 2].copy()).float()
+    floor = torch.where(up < 0, -1.0 / up, torch.inf)[None]
+    batch = make_batch((height, width))._replace(
+        range_m=floor, told_height_m=torch.tensor([told_m]), height_m=torch.tensor([1.0]))
+    guess = torch.full((1,), 0.3, requires_grad=True)
+    used = np.log(told_m) if told_m else guess
+    shape = torch.log(torch.where(up < 0, floor, 1.0))
+
+    def term(error):
+        said = forward(batch.image, batch.told_height_m)._replace(
+            log_range=shape + used + error, log_height=guess)
+        return learn(said, batch)[1]['floor'], said
+    assert term(0.0)[0] == term(0.1)[0] == 0
+    value, said = term(-0.1)
+    assert value > 0.01
+    floor_rise(Case(learn.config, said, batch, shape, up, learn.area, learn.range_masks_m)
+               ).backward()
+    assert guess.grad is None or guess.grad.abs() < 1e-7       # it says nothing of the scale

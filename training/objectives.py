@@ -60,6 +60,15 @@ def height_error(case: Case) -> Tensor:
     return (unknown * (case.prediction.log_height - truth).abs()).mean()
 
 
+def floor_rise(case: Case) -> Tensor:
+    """Return `losses.floor_hinge` with the camera height that the network was told or guessed."""
+    batch, prediction = case.batch, case.prediction
+    told = batch.told_height_m
+    used = torch.where(told > 0, torch.log(told.clamp(min=0.02)), prediction.log_height)
+    return losses.floor_hinge(prediction.log_range - used[:, None, None], batch.range_m,
+                              batch.height_m, case.area)
+
+
 TERMS = {
     'log_l1': lambda c: losses.log_l1(*c.maps),
     'scale_free': lambda c: losses.scale_free_l1(*c.maps),
@@ -69,6 +78,7 @@ TERMS = {
     'empty': lambda c: losses.empty_hinge(
         c.prediction.log_range, c.batch.range_m, c.config.max_target_m, c.area),
     'height': height_error,
+    'floor': floor_rise,
     'silog': lambda c: losses.silog(*c.maps, c.config.silog_lambda),
     'dense_fidelity': lambda c: losses.dense_fidelity(*c.maps),
     'edge_gradient': lambda c: losses.edge_gradient(
@@ -135,7 +145,7 @@ def make_objective(config: TrainConfig, size_hw: tuple[int, int],
         raise TrainError(f'loss {unknown[0]!r} does not exist; there are: {", ".join(TERMS)}')
     impossible = {'distil', 'distil_gradient'} if not has_teacher else set()
     impossible |= set(MASK_TERMS) if not range_masks_m else set()
-    impossible |= {'height'} if not knows_height else set()
+    impossible |= {'height', 'floor'} if not knows_height else set()
     if wrong := sorted(n for n in impossible & set(config.loss) if config.loss[n]):
         raise TrainError(f'loss {wrong[0]!r} needs an output that this run does not have '
                          '(a range mask, a camera height, or --teacher); leave it away')

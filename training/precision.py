@@ -28,7 +28,8 @@ QUANTISED_NODES = ('Conv', 'MatMul')
 # pixels in and the range out, and most of the error with few of the operations.
 NARROW = 32
 OUTPUT_AXES = {'Conv': 0, 'Gemm': 0, 'MatMul': 1}     # of a weight; torch transposes it in Gemm
-STORED_FROM = 4096      # weights of fewer values stay float: they hold little of the file
+# Of a pano network of 22 M parameters the 0.26 M in smaller weights cause 94 % of the departure.
+STORED_FROM = 65536     # weights of fewer values stay float
 
 
 def to_fp16(path: Path) -> None:

@@ -16,9 +16,16 @@ from training.losses.dap import (
     seam,
     silog,
 )
-from training.losses.means import has_weight, near_obstacles, pixel_weights, usable_target
+from training.losses.means import (
+    has_weight,
+    near_floor,
+    near_obstacles,
+    pixel_weights,
+    usable_target,
+)
 from training.losses.pano import (
     empty_hinge,
+    floor_hinge,
     log_l1,
     multi_scale_gradient,
     range_mask_bce,
@@ -26,6 +33,7 @@ from training.losses.pano import (
 )
 
 __all__ = [
-    'aligned_distance', 'dense_fidelity', 'edge_gradient', 'empty_hinge', 'has_weight', 'log_l1',
-    'multi_scale_gradient', 'near_obstacles', 'normal_l1', 'pixel_weights', 'points_l1',
-    'range_mask_bce', 'range_mask_dice', 'scale_free_l1', 'seam', 'silog', 'usable_target']
+    'aligned_distance', 'dense_fidelity', 'edge_gradient', 'empty_hinge', 'floor_hinge',
+    'has_weight', 'log_l1', 'multi_scale_gradient', 'near_floor', 'near_obstacles', 'normal_l1',
+    'pixel_weights', 'points_l1', 'range_mask_bce', 'range_mask_dice', 'scale_free_l1', 'seam',
+    'silog', 'usable_target']

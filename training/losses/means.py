@@ -41,11 +41,26 @@ def near_obstacles(range_m: Tensor, height_m: Tensor) -> Tensor:
     :param range_m: (B, H, W) metres; NaN and +inf are no obstacle
     :param height_m: (B,) camera height, 0 = unknown
     """
-    up = torch.from_numpy(erp_rays(*range_m.shape[1:])[:, :1, 2].copy()).to(range_m)
-    above_floor_m = height_m[:, None, None] + range_m * up
-    return ((range_m * (1 - up ** 2).sqrt() < NEAR_M) & (height_m > 0)[:, None, None]
-            & (above_floor_m > DEFINITION.min_height_m)
+    above_floor_m, near = _above_floor(range_m, height_m)
+    return (near & (above_floor_m > DEFINITION.min_height_m)
             & (above_floor_m < DEFINITION.max_height_m))
+
+
+def near_floor(range_m: Tensor, height_m: Tensor) -> Tensor:
+    """
+    Return (B, H, W) bool: the floor within 3 m, which must not look like an obstacle.
+
+    Less than 0.05 m above or below the floor under a level camera; else as `near_obstacles`.
+    """
+    above_floor_m, near = _above_floor(range_m, height_m)
+    return near & (above_floor_m.abs() <= DEFINITION.min_height_m)
+
+
+def _above_floor(range_m: Tensor, height_m: Tensor) -> tuple[Tensor, Tensor]:
+    """Return height above the floor [m] and whether within 3 m of a known camera height."""
+    up = torch.from_numpy(erp_rays(*range_m.shape[1:])[:, :1, 2].copy()).to(range_m)
+    near = (range_m * (1 - up ** 2).sqrt() < NEAR_M) & (height_m > 0)[:, None, None]
+    return height_m[:, None, None] + range_m * up, near
 
 
 def pixel_weights(kind: str, height: int, width: int) -> Tensor:

@@ -12,11 +12,13 @@ from da_ros.sphere import solid_angles
 from training.data.checks import check_has_valid, resized
 from training.data.shards import colour_of_range, ShardSet
 from training.forward import Forward
+from training.obstacles import floor_below, MAX_CAMERA_M, obstacle_metrics, sector_table
 from training.sample import Sample
 from training.train_config import TrainError
 
 SHOWN = 6
 FAR_M = 100.0
+NEAR_M = 3.0
 
 
 class Validation(NamedTuple):
@@ -43,11 +45,14 @@ def evaluate(forward: Forward, data: ShardSet, count: int, size_hw: tuple[int, i
     """
     Return AbsRel (mean over images) unaligned, aligned by the median, and told the height.
 
+    Also what share of the obstacles within 3 m was missed, and of the sectors falsely alarmed,
+    both with the height told (`training.obstacles`).
+
     :param forward: in evaluation mode
     :param count: images, evenly picked
     """
     picked = np.linspace(0, len(data) - 1, min(count, len(data))).astype(int)
-    rows, tiles, skipped = [], [], []
+    rows, sectors, tiles, skipped = [], [], [], []
     for place, index in enumerate(picked):
         try:
             sample = resized(data[int(index)], size_hw[0])
@@ -56,13 +61,19 @@ def evaluate(forward: Forward, data: ShardSet, count: int, size_hw: tuple[int, i
             continue
         free, told = predict(forward, sample, device)
         rows.append(abs_rel(sample, free, told))
+        if 0 < sample.camera_height_m <= MAX_CAMERA_M:
+            floor_m = floor_below(sample.range_m, sample.camera_height_m)
+            sectors.append(sector_table(told, sample.range_m, floor_m))
         if place % max(1, len(picked) // SHOWN) == 0 and len(tiles) < SHOWN:
             tiles.append(np.concatenate([sample.image, colour_of_range(sample.range_m),
                                          colour_of_range(told)]))
     known = [row for row in rows if row is not None]
     mean = np.mean(known, 0) if known else np.full(3, np.nan)
-    names = ('unaligned', 'aligned', 'told_height')
-    return Validation(dict(zip(names, (round(float(v), 4) for v in mean))),
+    scores = dict(zip(('unaligned', 'aligned', 'told_height'), map(float, mean)))
+    if sectors:
+        found = obstacle_metrics(np.concatenate(sectors), NEAR_M)
+        scores |= {'missed': found['miss_rate'], 'false_alarms': found['false_alarm_rate']}
+    return Validation({name: round(score, 4) for name, score in scores.items()},
                       np.concatenate(tiles, 1) if tiles else None, skipped)
 
 

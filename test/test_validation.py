@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+from tiny_training import TINY
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('accelerate')
+
+from training_setting import room_sample  # noqa: E402
+
+from training.data.shards import ShardSet, write_shard  # noqa: E402
+from training.forward import Forward  # noqa: E402
+from training.networks import build_network  # noqa: E402
+from training.obstacles import obstacle_metrics, sector_table  # noqa: E402
+from training.validation import evaluate, predict  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+
+
+@torch.no_grad()
+def test_obstacles_are_scored_with_the_height_told(tmp_path):
+    rng = np.random.default_rng(0)
+    write_shard(tmp_path / '00000.tar', [room_sample(rng) for _ in range(3)], {})
+    data = ShardSet([tmp_path])
+    torch.manual_seed(0)
+    forward = Forward(build_network('pano_tiny', TINY)).eval()
+    scores = evaluate(forward, data, 3, (32, 64), torch.device('cpu')).scores
+    tables = [sector_table(predict(forward, sample, torch.device('cpu'))[1], sample.range_m,
+                           sample.camera_height_m) for sample in map(data.__getitem__, range(3))]
+    wanted = obstacle_metrics(np.concatenate(tables), 3.0)
+    assert wanted['obstacles'] > 10
+    assert scores['missed'] == pytest.approx(wanted['miss_rate'], abs=1e-4)
+    assert scores['false_alarms'] == pytest.approx(wanted['false_alarm_rate'], abs=1e-4)

@@ -19,7 +19,11 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 @torch.no_grad()
 def test_obstacles_are_scored_with_the_height_told(tmp_path):
     rng = np.random.default_rng(0)
-    write_shard(tmp_path / '00000.tar', [room_sample(rng) for _ in range(3)], {})
+    samples = [room_sample(rng) for _ in range(3)]
+    for index, sample in enumerate(samples):        # a wall, in one image too far away
+        sample.range_m[:] = np.minimum(sample.range_m, 1.0 + index)
+        sample.valid[:] = True
+    write_shard(tmp_path / '00000.tar', samples, {})
     data = ShardSet([tmp_path])
     torch.manual_seed(0)
     forward = Forward(build_network('pano_tiny', TINY)).eval()

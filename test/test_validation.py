@@ -10,7 +10,7 @@ from training_setting import room_sample  # noqa: E402
 from training.data.shards import ShardSet, write_shard  # noqa: E402
 from training.forward import Forward  # noqa: E402
 from training.networks import build_network  # noqa: E402
-from training.obstacles import obstacle_metrics, sector_table  # noqa: E402
+from training.obstacles import floor_below, obstacle_metrics, sector_table  # noqa: E402
 from training.validation import evaluate, predict  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -29,7 +29,8 @@ def test_obstacles_are_scored_with_the_height_told(tmp_path):
     forward = Forward(build_network('pano_tiny', TINY)).eval()
     scores = evaluate(forward, data, 3, (32, 64), torch.device('cpu')).scores
     tables = [sector_table(predict(forward, sample, torch.device('cpu'))[1], sample.range_m,
-                           sample.camera_height_m) for sample in map(data.__getitem__, range(3))]
+                           floor_below(sample.range_m, sample.camera_height_m))
+              for sample in map(data.__getitem__, range(3))]
     wanted = obstacle_metrics(np.concatenate(tables), 3.0)
     assert wanted['obstacles'] > 10
     assert scores['missed'] == pytest.approx(wanted['miss_rate'], abs=1e-4)

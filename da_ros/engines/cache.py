@@ -144,7 +144,8 @@ class EngineCache:
     def record_failure(self, job: EngineJob, reason: str) -> None:
         """Remember that a graph cannot be built, so that it is not tried at every start."""
         make_folder(self.folder)
-        self._write(Entry(job.key, job.name, dict(job.ingredients), failure=reason))
+        with self._locked(job.key, wait=True, suffix=VERDICT):
+            self._write(Entry(job.key, job.name, dict(job.ingredients), failure=reason))
         remove(self._path(job.key, 'plan'))
 
     def refuse(self, job: EngineJob, reason: str) -> None:
@@ -153,12 +154,14 @@ class EngineCache:
 
         :param reason: what the library said
         """
-        entry = self.entry(job)
-        if entry is None or entry.refused:
-            self.record_failure(job, f'its plan does not load ({reason})')
-            return
-        remove(self._path(job.key, 'plan'))
-        self._write(replace(entry, plan_sha256='', size_bytes=0, refused=1, check=None))
+        make_folder(self.folder)
+        with self._locked(job.key, wait=True, suffix=VERDICT):
+            entry = self.entry(job)
+            if entry and not entry.refused:
+                remove(self._path(job.key, 'plan'))
+                self._write(replace(entry, plan_sha256='', size_bytes=0, refused=1, check=None))
+                return
+        self.record_failure(job, f'its plan does not load ({reason})')
 
     def entry(self, job: EngineJob) -> Entry | None:
         """Return what is known about a job; None where nothing is, or not surely by us."""

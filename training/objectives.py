@@ -15,7 +15,7 @@ from training.train_config import TrainConfig, TrainError
 # What a plain `objective:` means. DAP: arXiv 2512.16913, equation 6; DA2: arXiv 2509.26618.
 WEIGHTS = {
     'pano': {'log_l1': 0.35, 'scale_free': 1.0, 'gradient': 2.0, 'mask': 0.3, 'empty': 0.3,
-             'height': 0.15},
+             'height': 0.15, 'floor': 4.0},
     'dap': {'silog': 1.0, 'dense_fidelity': 0.4, 'edge_gradient': 5.0, 'normal': 2.0,
             'points': 2.0, 'mask_dice': 2.0},
     'da2': {'distance': 1.0, 'normal': 2.0},

@@ -208,7 +208,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     # --- data
     device, world, rank = (accelerator.device, accelerator.num_processes,
                            accelerator.process_index)
-    about = description(args, config)
+    about, commit = description(args, config), current_commit()    # it may change meanwhile
     if state := folder.resume():
         check_same_run(state.get('run'), about, args.out)
     sources = Sources(args.data)
@@ -249,7 +249,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
         sources.refresh()           # data processes find new shards, but only for themselves
         scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
         provenance = {
-            'commit': current_commit(), 'config': config.as_dict(), 'step': step,
+            'commit': commit, 'config': config.as_dict(), 'step': step,
             'samples': step * per_step * config.batch, 'training_s': round(elapsed),
             'processes': world, 'data': sources.names(), 'images': len(sources),
             'init': began, 'teacher': str(args.teacher.name) if args.teacher else ''}

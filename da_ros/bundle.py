@@ -137,19 +137,23 @@ class Bundle:
             'use one of these, 0 for off or -1 for the largest')
 
 
-def default_bundle_path() -> Path:
-    """Return the folder of the bundle that ships with the package."""
-    return Path(str(resources.files('da_ros'))) / 'bundles' / DEFAULT_NAME
+def shipped_bundles() -> dict[str, Path]:
+    """Return the folders of the bundles that ship with the package, by name."""
+    folder = Path(str(resources.files('da_ros'))) / 'bundles'
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f'*/{MANIFEST}'))}
 
 
 def load_bundle(folder: str | Path | None = None) -> Bundle:
     """
     Read and check a bundle; every named file must be there and have its stored sha256.
 
-    :param folder: the bundle's folder; None or '' = the default bundle
+    :param folder: the bundle's folder, or the name of one that ships with the package (a folder
+        of that name goes first); None or '' = the default bundle
     :raises BundleError: naming the file and the remedy; nothing is loaded by halves
     """
-    path = Path(folder).expanduser() if folder else default_bundle_path()
+    path = Path(folder or DEFAULT_NAME).expanduser()
+    if not folder or not path.exists():
+        path = shipped_bundles().get(str(path), path)
     manifest = _read_manifest(path)
     bundle = _parse(path, manifest)
     _check_files(bundle)
@@ -199,7 +203,8 @@ def sha256_of(path: Path) -> str:
 def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise BundleError(f'bundle folder {path} does not exist; give the folder that holds '
-                          f'{MANIFEST}, or make one with `python -m training.export`')
+                          f'{MANIFEST}, one that ships with da_ros ({", ".join(shipped_bundles())}'
+                          '), or make one with `python -m training.export`')
     file = path / MANIFEST
     if not file.is_file():
         raise BundleError(f'{path} has no {MANIFEST}, so it is not a bundle; make one with '

@@ -46,7 +46,8 @@ class RangeRule:
 class EstimatorConfig:
     """What is loaded at configure."""
 
-    model: str = _value('', 'Bundle folder; empty = the default bundle.', runtime=False)
+    model: str = _value('', 'Bundle folder, or a name: pano_tiny, pano_small; empty = pano_tiny.',
+                        runtime=False)
     backend: str = _value('auto', 'Inference runtime: auto tries them in the order given here.',
                           choices=BACKEND_CHOICES, runtime=False)
     threads: int = _value(0, 'CPU threads of the inference runtime; 0 = its choice.', 0, 256,

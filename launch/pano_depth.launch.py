@@ -20,7 +20,7 @@ from launch import LaunchDescription
 MALLOC = {'MALLOC_MMAP_THRESHOLD_': '33554432', 'MALLOC_TRIM_THRESHOLD_': '268435456',
           'MALLOC_TOP_PAD_': '33554432'}
 ARGUMENTS = {
-    'model': ('', 'bundle folder; empty = the default bundle'),
+    'model': ('', 'bundle folder or name (pano_tiny, pano_small); empty = pano_tiny'),
     'backend': ('', 'auto, tensorrt, tensorrt_rtx, onnxruntime_cuda, openvino or onnxruntime'),
     'range_mask_m': ('', 'range mask [m]; -1 = the largest of the bundle, 0 = off'),
     'camera_height_m': ('', 'camera height above the floor [m]; 0 = unknown'),

@@ -9,9 +9,9 @@ import yaml
 
 from da_ros.bundle import (
     BundleError,
-    default_bundle_path,
     Graphs,
     load_bundle,
+    shipped_bundles,
     write_manifest,
 )
 
@@ -32,11 +32,20 @@ def test_a_written_bundle_reads_back_equal(stand_in, tmp_path):
 
 def test_default_bundle_is_whole_and_ours():
     bundle = load_bundle()
-    assert bundle.folder == default_bundle_path() and bundle.name == 'pano_tiny'
+    assert bundle.folder == shipped_bundles()['pano_tiny'] and bundle.name == 'pano_tiny'
     assert bundle.size_hw == (256, 512) and bundle.range_masks_m == (10, 20, 50, 100)
     assert bundle.kind == 'metric' and bundle.uses_camera_height
     size = sum(p.stat().st_size for p in bundle.folder.rglob('*') if p.is_file())
     assert size <= 25e6
+
+
+def test_a_shipped_bundle_is_known_by_its_name_and_a_folder_goes_first(tmp_path, monkeypatch):
+    for name, folder in shipped_bundles().items():
+        assert load_bundle(name).folder == folder and load_bundle(name).name == name
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'pano_tiny').mkdir()
+    with pytest.raises(BundleError, match='pano_tiny has no model.yaml'):
+        load_bundle('pano_tiny')
 
 
 @pytest.mark.parametrize('request_m, selected', [(-1, 100), (0, 0), (20, 20), (20.0, 20)])
@@ -52,7 +61,8 @@ def test_without_masks_the_largest_is_off_and_any_other_is_refused(tmp_path):
 
 
 def test_missing_folder_and_missing_manifest_say_what_a_bundle_is(tmp_path):
-    with pytest.raises(BundleError, match='nowhere does not exist; give the folder that holds'):
+    with pytest.raises(BundleError, match='nowhere does not exist; give the folder that holds '
+                       'model.yaml, one that ships with da_ros .*pano_tiny'):
         load_bundle(tmp_path / 'nowhere')
     with pytest.raises(BundleError, match=r'has no model\.yaml, so it is not a bundle'):
         load_bundle(tmp_path)

@@ -208,8 +208,8 @@ def test_a_bundle_is_grown_and_trained_on(small_bundle, shards, tmp_path, capsys
                     **checkpoint.provenance}
 
 
-def test_the_start_of_pano_small_fits_its_config():
-    network = network_of_bundle(load_bundle('training/starts/pano_small'))
+def test_pano_small_fits_its_config_and_can_be_gone_on_from():
+    network = network_of_bundle(load_bundle('pano_small'))
     assert network.config == build_network('pano_tiny', read_config(
         Path('training/configs/pano_small.yaml')).model).config
     assert 20e6 < sum(p.numel() for p in network.parameters()) < 30e6

@@ -37,7 +37,7 @@ def main(args: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('inputs', nargs='+', type=Path, help='images, or folders of images')
     parser.add_argument('--out', type=Path, default=Path('ranges'), help='folder [%(default)s]')
-    parser.add_argument('--model', default='', help='bundle folder; default: the shipped bundle')
+    parser.add_argument('--model', default='', help='bundle folder or name; default: pano_tiny')
     parser.add_argument('--backend', default='auto', choices=BACKEND_CHOICES)
     parser.add_argument('--range-mask', type=float, default=-1.0, metavar='METRES',
                         help='-1 = the largest of the bundle, 0 = off [%(default)g]')

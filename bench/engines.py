@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--backend', default='tensorrt_rtx', choices=['tensorrt', 'tensorrt_rtx'])
-    parser.add_argument('--bundle', help='folder; the default bundle if left away')
+    parser.add_argument('--bundle', help='folder or name; the default bundle if left away')
     parser.add_argument('--precision', nargs='+', help='those of the bundle if left away')
     parser.add_argument('--builds', type=int, default=6, help='repeated builds of the first graph')
     arguments = parser.parse_args()

@@ -152,7 +152,7 @@ def load_bundle(folder: str | Path | None = None) -> Bundle:
     :raises BundleError: naming the file and the remedy; nothing is loaded by halves
     """
     path = Path(folder or DEFAULT_NAME).expanduser()
-    if not folder or not path.exists():
+    if not folder or not path.is_dir():
         path = shipped_bundles().get(str(path), path)
     manifest = _read_manifest(path)
     bundle = _parse(path, manifest)

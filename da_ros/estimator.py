@@ -52,7 +52,7 @@ class RangeEstimator:
         """
         Load a bundle and prove the runtime against its stored outputs.
 
-        :param bundle: folder, loaded bundle, or None for the default bundle
+        :param bundle: folder or name, loaded bundle, or None for the default bundle
         :param backend: a name of `backends.base.BACKENDS`, or auto for the first that works
         :param threads: CPU threads; 0 = the runtime's choice
         :param rule: thresholds; None = the defaults

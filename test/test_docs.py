@@ -25,4 +25,10 @@ def test_readme_lists_every_command():
     commands = re.findall(r"^    '(\w+)': '[\w.]+:main'", setup, re.MULTILINE)
     assert len(commands) >= 3
     assert not [command for command in commands if command not in readme]
-    assert '<!--' not in readme
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_holds_a_placeholder(page):
+    text = page.read_text(encoding='utf-8')
+    assert '<!--' not in text
+    assert not re.findall(r'^[*\s|-]*(?:TODO|TBD|FIXME|[A-Z]{4,})\s*$', text, re.MULTILINE)

@@ -208,6 +208,20 @@ def test_failure_is_kept_and_cleared(cache, job):
     assert cache.missing([job]) == [job] and list(cache.folder.iterdir()) == []
 
 
+def test_a_plan_is_refused_once_and_its_successor_makes_a_failure(cache, job):
+    stored(cache, job)
+    for _ in range(2):                                   # two nodes had loaded the same plan
+        cache.refuse(job, PLAN, 'wrong version')
+    assert cache.missing([job]) == [job] and not cache.entry(job).failure
+    stored(cache, job)
+    cache.refuse(job, b'a plan of before', 'wrong version')
+    assert cache.load(job) == PLAN
+    cache.refuse(job, PLAN, 'wrong version')
+    with pytest.raises(CacheError, match=r'no engine for .*its plan does not load \(wrong vers'):
+        cache.load(job)
+    assert not (cache.folder / f'{job.key}.plan').exists()
+
+
 def test_clear_takes_only_what_is_named_and_nothing_foreign(cache, job):
     other = replace(job, ingredients=dict(job.ingredients) | {'precision': 'fp16'})
     stored(cache, job)

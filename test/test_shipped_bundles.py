@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from da_ros.bundle import load_bundle
+from da_ros.bundle import load_bundle, shipped_bundles
 
 onnxruntime = pytest.importorskip('onnxruntime')
 STRIDES = {'pano_small': 64, 'pano_tiny': 32}
@@ -78,6 +78,10 @@ def test_a_told_height_sets_the_floor_below_the_camera(network):
 def test_the_provenance_names_data_and_commit(bundle):
     assert {'commit', 'data', 'samples', 'checkpoint_sha256'} <= set(bundle.provenance)
     assert 'warehouse' not in str(bundle.provenance['data'])
+
+
+def test_all_that_ship_are_tested_here():
+    assert set(STRIDES) == set(BLOCKS) == set(shipped_bundles())
 
 
 def test_it_is_small_enough_to_be_shipped(bundle):

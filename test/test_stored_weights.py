@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
 
 from pathlib import Path
+import re
 import sys
 
 import numpy as np
@@ -122,6 +123,15 @@ def test_one_can_go_on_from_stored_weights(stored):
         range_m, _ = PanoTinyGraph(network_of_bundle(stored)).eval()(
             torch.from_numpy(image), torch.tensor([1.2]))
     np.testing.assert_allclose(range_m.numpy(), wanted['range_m'], rtol=1e-4)
+
+
+def test_a_shipped_bundle_is_not_changed_by_its_name(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        command(monkeypatch, '--bundle', 'pano_tiny', '--also', 'fp16')
+    assert re.search("'pano_tiny' ships with da_ros and is not changed in place; copy .*pano_tiny",
+                     capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
 
 
 def test_int8_arithmetic_needs_float_weights(tmp_path):

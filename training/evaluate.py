@@ -269,7 +269,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog='python -m training.evaluate', description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--bundle', action='append', default=[], metavar='FOLDER',
-                        help='bundle to score; repeat to compare')
+                        help='bundle to score, or the name of one that ships; repeat to compare')
     parser.add_argument('--data', required=True, metavar='FOLDER',
                         help='NAME.jpg beside NAME_depth_mm.png (pairs.json optional), or shards')
     parser.add_argument('--protocol', default='sphere', help=', '.join(PROTOCOLS))

@@ -327,7 +327,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add('bag', help='ROS 1 .bag, ROS 2 folder, .mcap or .db3')
     add('--out', required=True, metavar='FOLDER', help='folder for the report')
-    add('--bundle', default='', help='bundle folder; default: the one that ships')
+    add('--bundle', default='', help='bundle folder or name; default: pano_tiny')
     add('--image', default='', metavar='TOPIC', help='panoramas; default: the only image topic')
     add('--truth', default='', metavar='TOPIC',
         help="truth; default: a cloud, else a depth image, else a scan; 'none' for none")

@@ -258,8 +258,8 @@ def make_parser() -> argparse.ArgumentParser:
                         help='network size [px]; default 512x1024 (dap), 546x1092 (da2)')
     parser.add_argument('--precision', choices=['fp32', 'fp16', 'int8'], default='fp32')
     parser.add_argument('--weights', choices=['float', 'int8'], default='float',
-                        help='int8: store the weights of an fp32 graph in 8 bits, a quarter of '
-                        'the file; the arithmetic stays (default float)')
+                        help='int8: store the large weights of an fp32 graph in 8 bits, a quarter '
+                        'of a large file; the arithmetic stays (default float)')
     parser.add_argument('--also', nargs='+', choices=['fp16', 'int8'], default=[],
                         help='further precisions beside fp32, for TensorRT; also with --bundle')
     parser.add_argument('--preprocessing', choices=['eval', 'infer'], default='eval',
@@ -327,6 +327,9 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
                           'arithmetic has them so by itself; leave --weights away')
     if arguments.bundle:
         bundle = load_bundle(arguments.bundle)
+        if not arguments.out and not arguments.bundle.is_dir():
+            raise ExportError(f'{str(arguments.bundle)!r} ships with da_ros and is not changed in '
+                              f'place; copy {bundle.folder} and give the copy')
         with new_folder(arguments.out or arguments.bundle,
                         arguments.overwrite or not arguments.out) as folder:
             change(bundle, arguments, folder)

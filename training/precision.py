@@ -176,7 +176,7 @@ def float_layers(model) -> list[str]:
 
 def store_int8(path: Path) -> None:
     """
-    Store the weights of an fp32 graph in 8 bits: a quarter of the file, the same arithmetic.
+    Store the large weights of an fp32 graph in 8 bits: a smaller file, the same arithmetic.
 
     Symmetric, one scale per output channel; a DequantizeLinear node makes the float weight of it,
     once at loading or in every run, as the runtime likes. Activations stay float, so nothing is

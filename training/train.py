@@ -211,6 +211,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     about, commit = description(args, config), current_commit()    # it may change meanwhile
     if state := folder.resume():
         check_same_run(state.get('run'), about, args.out)
+        commit = state.get('commit', commit)
     sources = Sources(args.data)
     validation = validation_sets(args.val)
 
@@ -255,7 +256,8 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
             'init': began, 'teacher': str(args.teacher.name) if args.teacher else ''}
         resume = {'model': network.state_dict(), 'ema': ema.network.state_dict(),
                   'optimiser': optimiser.state_dict(), 'scaler': scaler, 'step': step,
-                  'elapsed': elapsed, 'skipped': dict(skipped), 'run': about}
+                  'elapsed': elapsed, 'skipped': dict(skipped), 'run': about,
+                  'commit': commit}
         return Snapshot(config.network, asdict(network.config), on_cpu(resume), provenance)
 
     def report() -> None:

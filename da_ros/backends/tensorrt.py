@@ -110,7 +110,7 @@ class TensorRtBackend(Backend):
             try:
                 engine = Engine(library, plan, job.name)
             except PlanRefused as error:
-                EngineCache().refuse(job, str(error))
+                EngineCache().refuse(job, plan, str(error))
                 raise EngineMissing(f'{error}; {self._missing_text([job])}', [job]) from error
             self._cuda.on_close(engine.release)
             engines.append(engine)

@@ -8,7 +8,7 @@ Build TensorRT engines beforehand, prove them, and look after their cache.
 
 `build` builds what is missing and runs the bundle's self-check twenty times; `check` only the
 latter. An engine that has not passed on this device is never used. Without --bundle, build and
-check take the shipped bundle, list and clear every engine.
+check take the default bundle, list and clear every engine.
 
 Exit codes: 0 proven (list, clear: done), 1 an error or a refused engine, 2 wrong arguments, 3
 built but not proven, because there is no device.
@@ -233,7 +233,8 @@ def _arguments(args: Sequence[str] | None) -> argparse.Namespace:
         prog='da_ros_engine', description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('command', choices=['build', 'check', 'list', 'clear'])
-    parser.add_argument('--bundle', default='', metavar='FOLDER', help='bundle')
+    parser.add_argument('--bundle', default='', metavar='FOLDER',
+                        help='bundle, or the name of one that ships')
     parser.add_argument('--backend', choices=list(MODULES), default=None,
                         help='default: those that are installed')
     parser.add_argument('--precision', nargs='+', choices=PRECISIONS, default=None,

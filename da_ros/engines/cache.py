@@ -145,23 +145,26 @@ class EngineCache:
         """Remember that a graph cannot be built, so that it is not tried at every start."""
         make_folder(self.folder)
         with self._locked(job.key, wait=True, suffix=VERDICT):
-            self._write(Entry(job.key, job.name, dict(job.ingredients), failure=reason))
-        remove(self._path(job.key, 'plan'))
+            self._fail(job, reason)
 
-    def refuse(self, job: EngineJob, reason: str) -> None:
+    def refuse(self, job: EngineJob, plan: bytes, reason: str) -> None:
         """
-        Drop a plan that the library would not load; the second time it counts as a failure.
+        Drop a plan that the library would not load; the second one in a row is a failure.
+
+        Nothing is done where another process has already dropped it or built one since.
 
         :param reason: what the library said
         """
         make_folder(self.folder)
         with self._locked(job.key, wait=True, suffix=VERDICT):
             entry = self.entry(job)
-            if entry and not entry.refused:
-                remove(self._path(job.key, 'plan'))
-                self._write(replace(entry, plan_sha256='', size_bytes=0, refused=1, check=None))
+            if entry is None or entry.plan_sha256 != hashlib.sha256(plan).hexdigest():
                 return
-        self.record_failure(job, f'its plan does not load ({reason})')
+            if entry.refused:
+                self._fail(job, f'its plan does not load ({reason})')
+                return
+            remove(self._path(job.key, 'plan'))
+            self._write(replace(entry, plan_sha256='', size_bytes=0, refused=1, check=None))
 
     def entry(self, job: EngineJob) -> Entry | None:
         """Return what is known about a job; None where nothing is, or not surely by us."""
@@ -235,6 +238,10 @@ class EngineCache:
                 return
             finally:
                 os.close(descriptor)
+
+    def _fail(self, job: EngineJob, reason: str) -> None:
+        self._write(Entry(job.key, job.name, dict(job.ingredients), failure=reason))
+        remove(self._path(job.key, 'plan'))
 
     def _path(self, key: str, suffix: str) -> Path:
         return self.folder / f'{key}.{suffix}'

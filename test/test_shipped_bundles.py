@@ -59,7 +59,7 @@ def test_the_step_across_the_seam_is_no_larger_than_elsewhere(network):
     stride, block = STRIDES[name], BLOCKS[name]
     border, everywhere = [], []
     for image in images:
-        for turn in range(0, stride, stride // 16):
+        for turn in range(0, stride, stride // 8):
             log_range = np.log(predict(np.roll(image, turn, 1))[0])
             steps = np.abs(np.roll(log_range, -1, 1) - log_range).mean(0)
             border.append(steps[stride - 1::stride].mean())

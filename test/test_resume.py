@@ -38,6 +38,14 @@ def refusal(capsys):
     return told
 
 
+def test_the_commit_on_record_is_that_of_the_start(run, monkeypatch):
+    for steps, commit in ((1, 'first'), (2, 'second')):
+        monkeypatch.setattr(train, 'current_commit', lambda commit=commit: commit)
+        assert run('b', steps) == 0
+    provenance = load_checkpoint(run.folder / 'b').provenance
+    assert provenance['commit'] == 'first' and provenance['step'] == 2
+
+
 def test_rates_that_become_alike_do_not_end_a_run(run):
     run.write_config(encoder_learning_rate=1e-4)
     assert run('b', 1) == 0

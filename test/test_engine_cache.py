@@ -198,7 +198,6 @@ def test_lock_does_not_follow_a_link(cache, job, tmp_path):
 
 
 def test_failure_is_kept_and_cleared(cache, job):
-    stored(cache, job)
     cache.record_failure(job, 'no implementation for node 7')
     with pytest.raises(CacheError, match='no engine for tiny/model.onnx: no implement.* run'):
         cache.missing([job])
@@ -206,6 +205,16 @@ def test_failure_is_kept_and_cleared(cache, job):
     assert [entry.failure for entry in cache.entries()] == ['no implementation for node 7']
     cache.clear([job.key])
     assert cache.missing([job]) == [job] and list(cache.folder.iterdir()) == []
+
+
+def test_a_failure_leaves_the_plan_of_a_luckier_builder_alone(cache, job):
+    stored(cache, job)
+    cache.record_failure(job, 'the builder died of SIGKILL')
+    assert cache.load(job) == PLAN
+    (cache.folder / f'{job.key}.plan').write_bytes(b'damaged')
+    cache.record_failure(job, 'the builder died of SIGKILL')
+    with pytest.raises(CacheError, match='no engine for .*died of SIGKILL'):
+        cache.load(job)
 
 
 def test_a_plan_is_refused_once_and_its_successor_makes_a_failure(cache, job):

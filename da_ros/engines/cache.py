@@ -142,10 +142,17 @@ class EngineCache:
                     self._write(entry)
 
     def record_failure(self, job: EngineJob, reason: str) -> None:
-        """Remember that a graph cannot be built, so that it is not tried at every start."""
+        """
+        Remember that a graph cannot be built, so that it is not tried at every start.
+
+        Nothing is done where a plan is there: another process has been luckier meanwhile.
+
+        :raises CacheError: as `load`, or if it cannot be written
+        """
         make_folder(self.folder)
         with self._locked(job.key, wait=True, suffix=VERDICT):
-            self._fail(job, reason)
+            if self.load(job) is None:
+                self._fail(job, reason)
 
     def refuse(self, job: EngineJob, plan: bytes, reason: str) -> None:
         """

@@ -104,15 +104,10 @@ class EngineBuild:
             self.error = f'the builder died of {name}; is the memory large enough?'
             if -code not in ENDED_ON_REQUEST:
                 with suppress(CacheError):
-                    self._record(self._jobs[self._said['job']])
+                    self._cache.record_failure(self._jobs[self._said['job']], self.error)
         elif code:
             self.error = self._said.get('error') or '; '.join(self._printed) or f'exit code {code}'
         self._close(self._child)
-
-    def _record(self, job: EngineJob) -> None:
-        # A builder of another process, which waited for this one, may have been luckier.
-        if self._cache.load(job) is None:
-            self._cache.record_failure(job, self.error)
 
     def _close(self, child: subprocess.Popen[str]) -> None:
         self._reader.join(SECONDS_TO_END)

@@ -15,6 +15,20 @@ from training import export, parity
 from training.checkpoint import save_checkpoint
 
 
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('exported')
+    command('--checkpoint', tiny_checkpoint(folder), '--out', folder / 'tiny')
+    return folder
+
+
+@pytest.fixture
+def tiny(exported, tmp_path):
+    """Return a checkpoint and beside it the bundle `tiny`, copies that a test may change."""
+    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
+    return tmp_path / 'tiny.safetensors'
+
+
 def test_graph_that_departs_from_torch_leaves_nothing(tmp_path, monkeypatch, capsys):
     checkpoint = tiny_checkpoint(tmp_path)
     monkeypatch.setattr(parity, 'PARITY_RELATIVE', 0.0)
@@ -24,15 +38,13 @@ def test_graph_that_departs_from_torch_leaves_nothing(tmp_path, monkeypatch, cap
     assert [p.name for p in tmp_path.iterdir()] == ['tiny.safetensors']
 
 
-def test_bundle_that_fails_its_gate_leaves_nothing(tmp_path, monkeypatch, capsys):
+def test_bundle_that_fails_its_gate_leaves_nothing(tiny, tmp_path, monkeypatch, capsys):
     def fail(_folder):
         raise BackendError('fails the self-check')
-    checkpoint = tiny_checkpoint(tmp_path)
-    command('--checkpoint', checkpoint, '--out', tmp_path / 'tiny')
     before = (tmp_path / 'tiny/model.yaml').read_bytes()
     monkeypatch.setattr(export, 'open_as_robot', fail)
     with pytest.raises(SystemExit):
-        command('--checkpoint', checkpoint, '--out', tmp_path / 'tiny', '--overwrite')
+        command('--checkpoint', tiny, '--out', tmp_path / 'tiny', '--overwrite')
     assert (tmp_path / 'tiny/model.yaml').read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ['tiny', 'tiny.safetensors']
 
@@ -54,8 +66,7 @@ def test_options_that_nobody_would_look_at_are_refused(arguments, message, capsy
     assert caught.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_a_bundle_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
-    command('--checkpoint', tiny_checkpoint(tmp_path), '--out', tmp_path / 'tiny')
+def test_a_bundle_that_cannot_be_replaced_stays(tiny, tmp_path, monkeypatch):
     before = sorted(path.name for path in (tmp_path / 'tiny').iterdir())
 
     def rename(path, target, real=Path.rename):
@@ -64,8 +75,7 @@ def test_a_bundle_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
         return real(path, target)
     monkeypatch.setattr(Path, 'rename', rename)
     with pytest.raises(SystemExit):
-        command('--checkpoint', tmp_path / 'tiny.safetensors', '--out', tmp_path / 'tiny',
-                '--overwrite')
+        command('--checkpoint', tiny, '--out', tmp_path / 'tiny', '--overwrite')
     assert sorted(path.name for path in (tmp_path / 'tiny').iterdir()) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ['tiny', 'tiny.safetensors']
 
@@ -89,8 +99,7 @@ def test_int8_is_not_proven_on_what_calibrates_it(tmp_path, capsys):
         assert told in capsys.readouterr().err
 
 
-def test_what_else_lies_in_a_bundle_stays(tmp_path, capsys):
-    command('--checkpoint', tiny_checkpoint(tmp_path), '--out', tmp_path / 'tiny')
+def test_what_else_lies_in_a_bundle_stays(tiny, exported, tmp_path, capsys):
     (tmp_path / 'tiny/pictures').mkdir()
     (tmp_path / 'tiny/pictures/README.md').write_text('my card')
     command('--bundle', tmp_path / 'tiny', '--also', 'fp16')
@@ -99,7 +108,7 @@ def test_what_else_lies_in_a_bundle_stays(tmp_path, capsys):
         command('--bundle', tmp_path / 'tiny', '--remove-head', '0')
     assert 'also has fp16 graphs' in capsys.readouterr().err
     shutil.rmtree(tmp_path / 'tiny')
-    command('--checkpoint', tmp_path / 'tiny.safetensors', '--out', tmp_path / 'tiny')
+    shutil.copytree(exported / 'tiny', tmp_path / 'tiny')
     with pytest.raises(SystemExit):
         command('--bundle', tmp_path / 'tiny', '--remove-head', '0')
     assert 'no separate range-mask head 0 m' in capsys.readouterr().err

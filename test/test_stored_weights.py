@@ -6,6 +6,7 @@ pytest.importorskip('torch', reason='torch is not installed (extra da_ros[traini
 
 from pathlib import Path
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -41,11 +42,18 @@ def checkpoint(tmp_path_factory):
         shipped.provenance['config'], network_of_bundle(shipped).state_dict(), {})
 
 
+@pytest.fixture(scope='module')
+def exported(checkpoint, tmp_path_factory):
+    out = tmp_path_factory.mktemp('exported') / 'stored'
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        command(monkeypatch, '--checkpoint', checkpoint, '--weights', 'int8', '--out', out)
+    return out
+
+
 @pytest.fixture
-def stored(checkpoint, tmp_path, monkeypatch):
-    command(monkeypatch, '--checkpoint', checkpoint, '--weights', 'int8', '--out',
-            tmp_path / 'stored')
-    return load_bundle(tmp_path / 'stored')
+def stored(exported, tmp_path):
+    """Return a copy that a test may change."""
+    return load_bundle(shutil.copytree(exported, tmp_path / 'stored'))
 
 
 def test_a_bundle_with_stored_weights_is_much_smaller_and_says_nearly_the_same(stored):

@@ -1,6 +1,7 @@
 from dataclasses import replace
 import os
 from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
@@ -53,16 +54,23 @@ def shards(tmp_path):
     return str(tmp_path / 'shards')
 
 
-@pytest.fixture
-def small_bundle(tmp_path):
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
     network = make_network(TOY)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-0.2, 0.2)
             module.running_var.uniform_(0.5, 2)
     config = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(TOY).items()}
-    export(Request(Checkpoint('pano_tiny', config, network.state_dict(), {}), tmp_path / 'small'))
-    return tmp_path / 'small'
+    out = tmp_path_factory.mktemp('exported') / 'small'
+    export(Request(Checkpoint('pano_tiny', config, network.state_dict(), {}), out))
+    return out
+
+
+@pytest.fixture
+def small_bundle(exported, tmp_path):
+    """Return a copy that a test may change."""
+    return Path(shutil.copytree(exported, tmp_path / 'small'))
 
 
 def says(network, image, height_m=1.2):

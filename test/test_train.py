@@ -1,5 +1,6 @@
 import resource
 import signal
+import socket
 import time
 
 import numpy as np
@@ -125,21 +126,66 @@ def learned(folder):
                       if 'running' not in name and 'num_batches' not in name])
 
 
-@pytest.mark.parametrize('precision, share', [('no', 1e-3), ('bf16', 0.05)])
-def test_two_processes_equal_one_that_accumulates(run, precision, share):
+def one_machine(port):
+    return [['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']]
+
+
+def two_machines(port):
+    return [['-m', 'accelerate.commands.launch', '--multi_gpu', '--num_machines', '2',
+             '--num_processes', '2', '--machine_rank', str(rank), '--main_process_ip',
+             '127.0.0.1', '--main_process_port', str(port)] for rank in (0, 1)]
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.parametrize('precision, share, launchers', [
+    ('no', 1e-3, one_machine), ('bf16', 0.05, one_machine), ('no', 1e-3, two_machines)])
+def test_two_processes_equal_one_that_accumulates(run, port, precision, share, launchers):
     run.write_config(batch=2, accumulate=2, mixed_precision=precision)
     assert run('one', 4) == 0
     run.write_config(batch=2, accumulate=1, mixed_precision=precision)
     assert run('half', 4) == 0
-    process = run.launch('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
-                         '-m', 'training.train', *run.words('two', 4))
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
+    launched = [run.launch(*words, '-m', 'training.train', *run.words('two', 4))
+                for words in launchers(port)]
+    for process in launched:
+        output = process.communicate()[0]
+        assert process.returncode == 0, output
     about = load_checkpoint(run.folder / 'two' / 'checkpoint.safetensors').provenance
     assert about['processes'] == 2 and about['samples'] == 16
     one, half, two = (learned(run.folder / out) for out in ('one', 'half', 'two'))
     assert (two - one).norm() < share * one.norm()
     assert (half - one).norm() > 0.5 * one.norm()       # half of the images is another way
+
+
+def test_a_launch_whose_processes_do_not_know_each_other_is_refused(run, port):
+    words = [word if word != '--multi_gpu' else '--cpu' for word in two_machines(port)[1]]
+    process = run.launch(*words, '-m', 'training.train', *run.words('two', 4))
+    assert 'this one knows of no other; give it --multi_gpu' in process.communicate()[0]
+    assert process.returncode == 1 and not (run.folder / 'two').exists()
+
+
+def test_a_folder_that_another_training_writes_is_left_alone(run, capsys):
+    assert run('a', 1) == 0
+    other = run.launch('-c', 'import sys; from pathlib import Path; '
+                       'from training.run_folder import RunFolder; '
+                       'held = RunFolder(Path(sys.argv[1]), silent=False); '
+                       'print("held", flush=True); '
+                       'import time; time.sleep(200)', str(run.folder / 'a'))
+    try:
+        assert other.stdout.readline() == 'held\n'
+        assert run('a', 2) == 1
+        told = capsys.readouterr().err
+        assert told.startswith(f'error: another training writes into {run.folder}/a; wait for ')
+        assert len(run.losses('a')) == 1
+    finally:
+        other.kill()
+        other.wait()
+    assert run('a', 2) == 0
 
 
 def test_a_larger_batch_of_images_is_the_mean_of_its_parts(run):

@@ -3,8 +3,9 @@ Label panoramas with a trained network: images or shards in, shards of pseudo-la
 
 Examples:
     python -m training.label --checkpoint runs/stage1 --data photos --out labels/photos
-    accelerate launch --num_processes 8 -m training.label --checkpoint runs/stage1 \\
-        --quality runs/quality --data photos more_photos --out labels/photos
+    accelerate launch --multi_gpu --num_processes 8 -m training.label \\
+        --checkpoint runs/stage1 --quality runs/quality \\
+        --data photos more_photos --out labels/photos
     python -m training.label --checkpoint model.pth --network dap --data photos --out labels/dap
     torchrun --standalone --nproc-per-node 2 -m training.label ...      # the same on two CPU cores
 

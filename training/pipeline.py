@@ -2,8 +2,9 @@
 Run DAP's three stages (section 3.2) in a row; every step is a command of its own and is printed.
 
 Example:
-    accelerate launch --num_processes 8 -m training.pipeline --synthetic shards/train \\
-        --unlabelled sorted --val mixed=shards/val other=shards/warehouse \\
+    accelerate launch --multi_gpu --num_processes 8 -m training.pipeline \\
+        --synthetic shards/train --unlabelled sorted \\
+        --val mixed=shards/val other=shards/warehouse \\
         --steps 100000 --indoor 300000 --outdoor 300000 --out runs/pipeline
 
 `sorted` holds indoor/ and outdoor/, as `training.curate sort` makes them; simulated shards say

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+import os
 from typing import Any
 
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 import torch
+
+from training.train_config import TrainError
 
 LONGEST_WAIT = timedelta(days=7)        # for the last shard of another, or its scores
 
@@ -19,8 +22,16 @@ def process_state(cpu: bool | None = None) -> PartialState:
     A group keeps the timeout that it is started with, so nothing else may start it.
 
     :param cpu: compute on it; None = if there is no CUDA
+    :raises TrainError: if `accelerate launch` was told of several processes and made none of them
+        known to each other, as it does without `--multi_gpu`: all would write the same files
     """
-    return PartialState(cpu=_on_cpu(cpu), timeout=LONGEST_WAIT)
+    state = PartialState(cpu=_on_cpu(cpu), timeout=LONGEST_WAIT)
+    told_of_several = {'ACCELERATE_MIXED_PRECISION', 'MASTER_ADDR'} <= os.environ.keys()
+    if state.num_processes == 1 and told_of_several and 'WORLD_SIZE' not in os.environ:
+        raise TrainError('accelerate launch was told of several processes, but this one knows of '
+                         'no other; give it --multi_gpu (not --cpu), which works without GPUs, '
+                         'too, or --num_processes 1')
+    return state
 
 
 def new_accelerator(cpu: bool | None = None, **options: Any) -> Accelerator:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -19,6 +20,21 @@ import torch
 
 from training.checkpoint import save_checkpoint
 from training.train_config import TrainError
+
+
+def locked(file) -> bool:
+    """
+    Return whether no other process holds the file; from now on this one does, until it ends.
+
+    A record lock: data processes do not inherit it. A file system without locks holds nothing.
+    """
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def on_cpu(state):
@@ -48,13 +64,18 @@ class RunFolder:
     """Written by the main process only; the others have one with `silent`."""
 
     def __init__(self, path: Path, silent: bool) -> None:
-        """:raises TrainError: if the folder cannot be made."""
+        """:raises TrainError: if the folder cannot be made, or another training writes there."""
         self.path, self.silent = path, silent
         self.saved_step: int | None = None
         self._writer = None
+        self._lock = None
         if not silent:
             with self._writing():
                 path.mkdir(parents=True, exist_ok=True)
+                self._lock = (path / '.lock').open('w')
+                if not locked(self._lock):
+                    raise TrainError(f'another training writes into {path}; wait for its end, or '
+                                     'choose another --out')
 
     @property
     def checkpoint(self) -> Path:
@@ -154,10 +175,14 @@ class RunFolder:
 
     def close(self) -> None:
         """:raises TrainError: if the rest of TensorBoard's file cannot be written."""
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            with self._writing():
-                writer.close()
+        try:
+            if self._writer is not None:
+                writer, self._writer = self._writer, None
+                with self._writing():
+                    writer.close()
+        finally:
+            if self._lock is not None:
+                self._lock.close()
 
 
 def current_commit() -> str:

@@ -107,7 +107,8 @@ def test_bad_views_are_skipped_counted_and_named(tmp_path, capsys):
     (['--set', 'rgbd_folder'], '--set rgbd_folder is not NAME=FOLDER'),
     (['--set', 'nothing=.'], "no data set 'nothing'; there are"),
     (['--option', 'field_deg'], '--option field_deg is not KEY=VALUE'),
-    (['--option'], 'needs field_deg'), (['--height', '0'], 'must be positive')])
+    (['--option', 'field_deg=60'], '--option field_deg is given twice, 70 and 60'),
+    (['--option', 'fields=1'], 'fields'), (['--height', '0'], 'must be positive')])
 def test_bad_arguments_are_one_line(tmp_path, capsys, change, message):
     assert curate(rgbd_folder(tmp_path / 'in'), tmp_path / 'out', *change) == 1
     told = capsys.readouterr().err

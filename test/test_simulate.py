@@ -1,7 +1,6 @@
 """The command: which shards it keeps, which it refuses; the pictures are test_simulator.py's."""
 
 import json
-import os
 import tarfile
 
 import cv2
@@ -19,25 +18,12 @@ from training.sample import Sample
 @pytest.fixture
 def words(tmp_path, monkeypatch):
     """The arguments of a command that paints no picture: every sample is its seed."""
-    class Here:
-        """A pool of one process, this one."""
-
-        def __init__(self, workers):
-            self.imap_unordered = map
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            pass
-
     def render(job):
         range_m = np.full((8, 16), 1 + job.seed[0], np.float32)
         image = np.zeros((8, 16, 3), np.uint8)
         write_shard(job.path, [Sample(image, range_m, range_m > 0, 'home')] * job.count, {})
         return job.count, 1.0
-    monkeypatch.setattr(simulate.multiprocessing, 'get_context',
-                        lambda how: type('Context', (), {'Pool': Here}))
+    monkeypatch.setattr(simulate, 'spread', lambda work, jobs, workers: map(work, jobs))
     monkeypatch.setattr(simulate, 'render_shard', render)
     (tmp_path / 'assets').mkdir()
     return ['--assets', f'{tmp_path}/assets', '--out', f'{tmp_path}/out', '--per-shard', '4']
@@ -124,9 +110,7 @@ def test_a_sheet_that_cannot_be_written_is_one_line(name, message, tmp_path, cap
     assert message in capsys.readouterr().err
 
 
-def test_processes_that_render_do_their_linear_algebra_on_one_thread(monkeypatch):
-    monkeypatch.setenv('OMP_NUM_THREADS', '7')
-    monkeypatch.delenv('OPENBLAS_NUM_THREADS', raising=False)
-    with simulate.pool_of(1) as pool:
-        assert [pool.apply(os.getenv, (name,)) for name in simulate.THREADS] == ['1', '1']
-    assert [os.environ.get(name) for name in simulate.THREADS] == ['7', None]
+@pytest.mark.parametrize('option', ['--count', '--per-shard', '--workers'])
+def test_what_must_be_at_least_one_is_refused(option, words, capsys):
+    assert simulate.main([*words, option, '0']) == 1
+    assert capsys.readouterr().err == f'error: {option} must be at least 1, got 0\n'

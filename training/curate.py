@@ -34,7 +34,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     panorama = commands.add_parser('panorama', help='data set -> shards of panoramas')
     panorama.add_argument('--set', required=True, metavar='NAME=FOLDER',
                           help='a set of training/data/catalogue.py and where it is unpacked')
-    panorama.add_argument('--option', nargs='*', default=[], metavar='KEY=VALUE',
+    panorama.add_argument('--option', action='extend', nargs='*', default=[], metavar='KEY=VALUE',
                           help='of its reader, e.g. metres_per_unit=0.1 or protocol=da2')
     panorama.add_argument('--out', type=Path, required=True, help='folder of the shards')
     panorama.add_argument('--height', type=int, default=512, help='rows of a panorama [px]')
@@ -102,7 +102,7 @@ def run_panorama(args: argparse.Namespace) -> Skips:
             'sphere': args.flux_sphere}
     job = PanoramaJob(
         name=name, root=Path(root), out=args.out, height=args.height, seed=args.seed,
-        options=dict(_pair(o, '--option', 'KEY=VALUE') for o in args.option), fill=args.fill,
+        options=_options(args.option), fill=args.fill,
         flux=flux if args.fill == 'flux' else {}, count=args.count, per_shard=args.per_shard)
     return write_panoramas(job, args.workers)
 
@@ -151,6 +151,16 @@ def run_generate(args: argparse.Namespace) -> Skips:
     prompts = [line.strip() for line in read_text(args.prompts).splitlines() if line.strip()]
     print(f'{generate(args.generator, prompts, args.out, args.seed, skips)} new panoramas')
     return skips
+
+
+def _options(words: list[str]) -> dict[str, str]:
+    """:raises CurationError: if a word is not KEY=VALUE or names a key again."""
+    options: dict[str, str] = {}
+    for key, value in (_pair(word, '--option', 'KEY=VALUE') for word in words):
+        if key in options:
+            raise CurationError(f'--option {key} is given twice, {options[key]} and {value}')
+        options[key] = value
+    return options
 
 
 def _pair(text: str, option: str, form: str) -> tuple[str, str]:

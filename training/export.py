@@ -260,7 +260,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--weights', choices=['float', 'int8'], default='float',
                         help='int8: store the large weights of an fp32 graph in 8 bits, a quarter '
                         'of a large file; the arithmetic stays (default float)')
-    parser.add_argument('--also', nargs='+', choices=['fp16', 'int8'], default=[],
+    parser.add_argument('--also', action='extend', nargs='+', choices=['fp16', 'int8'], default=[],
                         help='further precisions beside fp32, for TensorRT; also with --bundle')
     parser.add_argument('--preprocessing', choices=['eval', 'infer'], default='eval',
                         help='dap: ImageNet-normalised as in its evaluation, or not, as in its '

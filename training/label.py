@@ -59,7 +59,7 @@ def parse_args(argv=None) -> argparse.Namespace:
                         help='which network a released file holds; ours know theirs')
     parser.add_argument('--quality', type=Path, help='checkpoint of training.discriminate: every '
                         'label gets its score')
-    parser.add_argument('--data', type=Path, nargs='+', required=True,
+    parser.add_argument('--data', type=Path, action='extend', nargs='+', required=True,
                         help='folders of images or of shards')
     parser.add_argument('--out', type=Path, required=True, help='folder of the shards')
     parser.add_argument('--per-shard', type=int, default=96, help='images per shard')

@@ -223,11 +223,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='python -m training.pipeline', description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--synthetic', type=Path, nargs='+', required=True,
+    parser.add_argument('--synthetic', type=Path, action='extend', nargs='+', required=True,
                         help='shards with truth; the discriminator learns from the first folder')
-    parser.add_argument('--unlabelled', type=Path, nargs='+', required=True,
+    parser.add_argument('--unlabelled', type=Path, action='extend', nargs='+', required=True,
                         help='folders of images, or of shards whose range is not looked at')
-    parser.add_argument('--val', nargs='+', required=True, metavar='NAME=FOLDER',
+    parser.add_argument('--val', action='extend', nargs='+', required=True, metavar='NAME=FOLDER',
                         help='held back; the discriminator is checked on the first')
     parser.add_argument('--configs', type=Path, nargs='+',
                         default=[CONFIGS / f'{stage}.yaml' for stage in STAGES],

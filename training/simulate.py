@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, replace
-import multiprocessing
-from multiprocessing.pool import Pool
-import os
 from pathlib import Path
 import sys
 import time
@@ -30,9 +27,9 @@ from da_ros.errors import DaRosError
 from da_ros.files import write_image
 from training.data.shards import contact_sheet, read_shard, ShardError, ShardSet, write_shard
 from training.job import check_job, write_job
+from training.pool import spread
 
 DECIDES = ('seed', 'per_shard', 'size', 'only', 'mix', 'near', 'marked', 'benchmark')    # a shard
-THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 _simulator = None
 
 
@@ -49,7 +46,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--size', default='256x512', help='height x width [px]')
     parser.add_argument('--workers', type=int, default=1, help='processes')
     parser.add_argument('--only', default='', help='one world, shown as it is')
-    parser.add_argument('--mix', nargs='+', metavar='KIND=SHARE', help='scene kinds to draw from')
+    parser.add_argument('--mix', action='extend', nargs='+', metavar='KIND=SHARE',
+                        help='scene kinds to draw from')
     parser.add_argument('--near', type=float, help='mean number of near obstacles per camera')
     parser.add_argument('--marked', type=float,
                         help='share of cameras with paint or rugs on the floor around them')
@@ -175,21 +173,13 @@ def main(argv=None) -> int:
             return write_sheet(Path(args.sheet[0]), Path(args.sheet[1]))
         if args.assets is None or args.out is None:
             raise ShardError('--assets and --out are needed; see --help')
+        for name in ('count', 'per_shard', 'workers'):
+            if (value := vars(args)[name]) < 1:
+                raise ShardError(f'--{name.replace("_", "-")} must be at least 1, got {value}')
         return run(args)
     except DaRosError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
-
-
-def pool_of(workers: int) -> Pool:
-    """Return processes whose linear algebra runs on one thread each: they share the cores."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, '1'))          # read where numpy is imported
-    try:
-        return multiprocessing.get_context('spawn').Pool(workers)
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def run(args: argparse.Namespace) -> int:
@@ -202,9 +192,8 @@ def run(args: argparse.Namespace) -> int:
     if not jobs:
         return 0
     start, images, busy = time.perf_counter(), 0, 0.0
-    with pool_of(args.workers) as pool, tqdm(
-            total=sum(job.count for job in jobs), unit='image') as bar:
-        for count, seconds in pool.imap_unordered(render_shard, jobs):
+    with tqdm(total=sum(job.count for job in jobs), unit='image') as bar:
+        for count, seconds in spread(render_shard, jobs, args.workers):
             images, busy = images + count, busy + seconds
             bar.update(count)
     wall = time.perf_counter() - start
@@ -215,6 +204,8 @@ def run(args: argparse.Namespace) -> int:
 
 def write_sheet(shard: Path, picture: Path, count: int = 24) -> int:
     samples = [s for s, _ in zip(read_shard(shard), range(count))]
+    if not samples:
+        raise ShardError(f'{shard} holds no image; give another')
     sheet = np.ascontiguousarray(contact_sheet(samples)[..., ::-1])
     print(write_image(picture, sheet))
     return 0

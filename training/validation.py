@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -30,9 +31,17 @@ class Validation(NamedTuple):
 
 
 def validation_sets(words: list[str]) -> dict[str, ShardSet]:
-    """:raises DaRosError: if a word is not NAME=FOLDER, or has no sample or no valid pixel."""
+    """
+    Return the sets by name.
+
+    :raises DaRosError: if a word is not NAME=FOLDER, names a set again, or has no valid pixel
+    """
     if wrong := [word for word in words if not word.partition('=')[2]]:
         raise TrainError(f'--val {wrong[0]!r} is not NAME=FOLDER')
+    names = Counter(word.partition('=')[0] for word in words)
+    if again := [name for name, count in names.items() if count > 1]:
+        raise TrainError(f'--val {again[0]!r} is given {names[again[0]]} times; give each set a '
+                         'name of its own')
     sets = {name: ShardSet([path]) for name, _, path in (w.partition('=') for w in words)}
     for name, shards in sets.items():
         check_has_valid(f'--val {name}', shards)

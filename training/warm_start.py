@@ -314,7 +314,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--bundle', type=Path, help='fp32, of a pano network; needs --data')
     source.add_argument('--checkpoint', type=Path, help='to be made larger; needs --config')
-    parser.add_argument('--data', nargs='+', metavar='SOURCE',
+    parser.add_argument('--data', action='extend', nargs='+', metavar='SOURCE',
                         help='shards; batch norms take their statistics from some images')
     parser.add_argument('--config', type=Path, help='of a larger network; default: the same one')
     parser.add_argument('--out', type=Path, required=True, help='.safetensors')

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 import hashlib
 import json
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from training.data.checks import check_has_valid, resized, Skips, usable
 from training.data.files import Pair, Panoramas
 from training.data.shards import write_shard
 from training.job import check_job, write_job, write_whole
+from training.pool import spread
 from training.sample import Sample
 
 
@@ -162,5 +162,4 @@ def _run(tasks, workers: int):
     if workers <= 1:
         yield from map(write_one, tasks)
         return
-    with multiprocessing.get_context('spawn').Pool(workers) as pool:
-        yield from pool.imap_unordered(write_one, tasks)
+    yield from spread(write_one, tasks, workers)

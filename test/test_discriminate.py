@@ -105,6 +105,7 @@ def test_rank_correlation_is_spearmans():
     # ties share the mean of their ranks: ranks 1, 2.5, 2.5, 4 against 1, 3, 2, 4
     assert rank_correlation([1, 2, 2, 3], [1, 3, 2, 4]) == pytest.approx(0.948683, abs=1e-6)
     assert np.isnan(rank_correlation([1, 1, 1], [1, 2, 3]))
+    assert np.isnan(rank_correlation([], [])) and np.isnan(rank_correlation([1], [2]))
 
 
 def test_labels_of_other_images_are_refused(tmp_path):
@@ -144,9 +145,31 @@ def test_pairs_that_are_all_damaged_are_one_line(tmp_path, capsys):
     pairs = write_pairs(tmp_path / 'a', 2, 0)
     for key in ('00000_0000', '00000_0001'):
         damage(pairs[0], key, '.jpg', 100)
-    assert discriminate.main(['--pairs', *pairs, '--val', *write_pairs(tmp_path / 'b', 2, 0),
+    assert discriminate.main(['--pairs', *pairs, '--val', *write_pairs(tmp_path / 'b', 3, 0),
                               '--steps', '1', '--out', str(tmp_path / 'quality')]) == 1
     assert '160 draws gave 0 sound pairs; the first of 2 damages' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('held_back, option, message', [
+    (1, (), '1 held-back labels are too few to choose the weights by; give --val at least 3'),
+    (2, (), '2 held-back labels are too few'),
+    (3, ('--steps', '0'), '--steps must be at least 1, got 0'),
+    (3, ('--look-every', '0'), '--look-every must be at least 1, got 0'),
+    (3, ('--batch', '-1'), '--batch must be at least 1, got -1')])
+def test_what_cannot_give_a_checkpoint_is_refused_before_training(
+        tmp_path, capsys, monkeypatch, held_back, option, message):
+    monkeypatch.setattr(discriminate, 'make_batch', None)
+    pairs, val = write_pairs(tmp_path / 'a', 2, 0), write_pairs(tmp_path / 'b', held_back, 1)
+    assert discriminate.main(['--pairs', *pairs, '--val', *val, '--out', str(tmp_path / 'quality'),
+                              *option]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f'error: {message}') and told.count('\n') == 1
+
+
+def test_scores_of_labels_that_are_all_damaged_are_unknown(tmp_path):
+    pairs = LabelPairs(*write_pairs(tmp_path / 'a', 2, 0))
+    found = discriminate.validate(None, pairs, [])
+    assert found.pop('labels') == 0 and np.isnan([*found.values()]).all()
 
 
 def test_truth_is_taken_at_the_size_of_the_label(tmp_path):

@@ -44,6 +44,7 @@ from training.protocols import aligned_with, compare, get_protocol
 NEAR_M, FAR_M = 0.1, 100.0      # beyond both, and empty, the range is cut
 LEARNING_RATE, BETAS = 2e-4, (0.5, 0.999)       # Isola et al. 2017
 DRAWS_PER_PAIR = 20             # damaged pairs in a row before giving up
+FEWEST_HELD_BACK = 3            # every second one ranks the weights, and one alone has no rank
 
 
 class LabelPairs:
@@ -172,9 +173,13 @@ def label_error(label: NDArray, target: NDArray, align: str) -> float:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return Spearman's correlation: that of the ranks, ties share the mean of theirs."""
+    """
+    Return Spearman's correlation: that of the ranks, ties share the mean of theirs.
+
+    :return: -1..1; NaN if either side is all alike or has fewer than two values
+    """
     ranks = [_ranks(np.asarray(values)) for values in (first, second)]
-    if any(np.ptp(r) == 0 for r in ranks):
+    if any(len(r) < 2 or np.ptp(r) == 0 for r in ranks):
         return float('nan')
     return float(np.corrcoef(*ranks)[0, 1])
 
@@ -184,6 +189,10 @@ def _ranks(values: NDArray) -> NDArray[np.float64]:
     return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
+def _mean(values: NDArray) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
+
+
 def validate(network: nn.Module, pairs: LabelPairs, indices: Sequence[int]) -> dict[str, float]:
     """
     Return what the scores of held-back labels mean; the network in evaluation mode.
@@ -191,7 +200,7 @@ def validate(network: nn.Module, pairs: LabelPairs, indices: Sequence[int]) -> d
     :return: `told_apart`, the share of (truth, label) pairs of one image in which the truth has
         the higher score; rank correlation of the label's score with its AbsRel, unaligned and
         median-aligned (a good score has a small error: below 0); mean AbsRel, median-aligned, of
-        the better half by score and of the rest; number of labels
+        the better half by score and of the rest; number of labels. NaN where none is usable
     """
     rows = []
     for index in indices:
@@ -208,11 +217,11 @@ def validate(network: nn.Module, pairs: LabelPairs, indices: Sequence[int]) -> d
     score, real, error, aligned = table[np.isfinite(table).all(1)].T
     best_first = aligned[np.argsort(-score, kind='stable')]
     half = (len(score) + 1) // 2
-    return {'told_apart': float(np.mean(real > score)),
+    return {'told_apart': _mean(real > score),
             'rank_correlation': rank_correlation(score, error),
             'rank_correlation_aligned': rank_correlation(score, aligned),
-            'error_better_half': float(np.mean(best_first[:half])),
-            'error_rest': float(np.mean(best_first[half:])) if len(score) > 1 else math.nan,
+            'error_better_half': _mean(best_first[:half]),
+            'error_rest': _mean(best_first[half:]),
             'labels': len(score)}
 
 
@@ -220,6 +229,10 @@ class Best:
     """The weights whose scores go best with the error of some held-back labels."""
 
     def __init__(self, network: nn.Module, pairs: LabelPairs) -> None:
+        """:raises LabelError: if the labels are too few to rank."""
+        if len(pairs) < FEWEST_HELD_BACK:
+            raise LabelError(f'{len(pairs)} held-back labels are too few to choose the weights '
+                             f'by; give --val at least {FEWEST_HELD_BACK}')
         self.network, self.pairs = network, pairs
         self.step, self.correlation = 0, math.inf
         self.state: dict[str, Tensor] = {}
@@ -248,8 +261,21 @@ def name_skipped(messages: list[str]) -> None:
         print(f'  {message}', file=sys.stderr)
 
 
+def check_counts(args: argparse.Namespace) -> None:
+    """:raises LabelError: if there is no step, no image in a step, or no look at --val."""
+    for name in ('steps', 'look_every', 'batch'):
+        if getattr(args, name) < 1:
+            raise LabelError(f'--{name.replace("_", "-")} must be at least 1, got '
+                             f'{getattr(args, name)}')
+
+
 def train(args: argparse.Namespace) -> dict[str, float]:
-    """Train, store the checkpoint, and return the scores on held-back labels."""
+    """
+    Train, store the checkpoint, and return the scores on held-back labels.
+
+    :raises DaRosError: if the labels are damaged or too few, or a count is not positive
+    """
+    check_counts(args)
     accelerator = new_accelerator()
     rank = accelerator.process_index
     torch.manual_seed(args.seed)

@@ -8,6 +8,7 @@ import pytest
 
 from da_ros.sphere import erp_rays, rotation_from_rpy
 from training.curate import main
+from training.curation.frames import DamagedVideoError, extract
 from training.curation.sorting import DEFAULT, features, fit
 from training.curation.upright import find_vertical
 from training.simulator.box_room import furnished_room, panorama
@@ -19,8 +20,8 @@ def room_image(roll=0.0, pitch=0.0, height=512):
     return panorama(furnished_room(), pose, height, 2 * height)[0]
 
 
-def write_video(path, frames, size=(128, 64)):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 10, size)
+def write_video(path, frames, size=(128, 64), codec='mp4v'):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 10, size)
     for frame in frames:
         writer.write(frame)
     writer.release()
@@ -91,6 +92,34 @@ def test_a_video_without_a_frame_is_named(tmp_path, capsys):
     assert main(['frames', str(tmp_path / 'cut.mp4'), '--out', str(tmp_path / 'o')]) == 1
     assert 'cut.mp4 holds no frame that can be decoded' in capsys.readouterr().err
     assert not list((tmp_path / 'o').iterdir())
+
+
+def test_a_video_that_is_cut_off_is_named_and_its_good_frames_are_kept(tmp_path, capsys):
+    write_video(tmp_path / 'good.mp4', [scene(0)] * 3)
+    write_video(tmp_path / 'cut.avi', [scene(i // 10) for i in range(60)], codec='MJPG')
+    content = (tmp_path / 'cut.avi').read_bytes()
+    (tmp_path / 'cut.avi').write_bytes(content[:len(content) // 2])
+    videos = [str(tmp_path / name) for name in ('good.mp4', 'cut.avi')]
+    for _ in range(2):                  # also by a run that finds everything done
+        assert main(['frames', *videos, '--out', str(tmp_path / 'o')]) == 0
+        told = capsys.readouterr().out
+        assert f'{videos[1]}: 30 of 60 frames decoded, the rest is damaged or cut off' in told
+        assert f'the 3 good frames are in {tmp_path}/o/cut' in told and told.count(' of 60') == 1
+    assert len(list((tmp_path / 'o/cut').glob('*.jpg'))) == 3
+
+
+@pytest.mark.parametrize('announced, whole', [(0, True), (-1, True), (23, True), (30, False)])
+def test_a_count_of_frames_that_is_unknown_or_little_too_high_is_no_damage(
+        tmp_path, monkeypatch, announced, whole):
+    def told(self, what):
+        return announced if what == cv2.CAP_PROP_FRAME_COUNT else 20.0
+    write_video(tmp_path / 'a.mp4', [scene(0)] * 20)
+    monkeypatch.setattr(cv2.VideoCapture, 'get', told)
+    if whole:
+        assert extract(tmp_path / 'a.mp4', tmp_path) == 1
+    else:
+        with pytest.raises(DamagedVideoError, match=r'a\.mp4: 20 of 30 frames decoded'):
+            extract(tmp_path / 'a.mp4', tmp_path)
 
 
 @pytest.mark.parametrize('roll, pitch', [(0.0, 0.0), (0.1, -0.05), (-0.2, 0.3)])

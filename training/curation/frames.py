@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import json
 from pathlib import Path
 import shutil
 
@@ -12,9 +13,14 @@ from numpy.typing import NDArray
 
 from da_ros.files import write_image
 from training.curation.outpaint import CurationError
-from training.job import check_job, write_job
+from training.job import check_job, NAME, write_job
 
 SMALL = (512, 256)
+FRAMES_OF_SLACK = 5     # what a video may hold less than its container says
+
+
+class DamagedVideoError(CurationError):
+    """A video of which only the first frames can be decoded."""
 
 
 def sharpness(image: NDArray[np.uint8]) -> float:
@@ -40,6 +46,7 @@ def good_frames(video: Path, every_s: float, min_sharpness: float,
     `min_change` grey levels from the last one yielded.
 
     :raises CurationError: if the video cannot be read, or is not twice as wide as high
+    :raises DamagedVideoError: after the last frame, if frames are missing behind it
     """
     capture = cv2.VideoCapture(str(video))
     rate = capture.get(cv2.CAP_PROP_FPS)
@@ -64,9 +71,13 @@ def good_frames(video: Path, every_s: float, min_sharpness: float,
             best = None
         if not there:
             break
+    announced = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))    # 0 or less = not known
     capture.release()
     if number == 0:
         raise CurationError(f'{video} holds no frame that can be decoded')
+    if announced > number + FRAMES_OF_SLACK:
+        raise DamagedVideoError(f'{number} of {announced} frames decoded, the rest is damaged or '
+                                'cut off')
 
 
 def check_names(videos: list[Path], out: Path) -> None:
@@ -85,6 +96,8 @@ def extract(video: Path, out: Path, every_s: float = 1.0, min_sharpness: float =
 
     :return: number of frames written
     :raises CurationError: as :func:`good_frames`; nothing is left of an unfinished video
+    :raises DamagedVideoError: if the end of the video is missing, also where an earlier run found
+        that; the good frames before it are kept
     :raises JobError: if OUT/NAME holds the frames of another video, or of other limits
     """
     folder = out / video.stem
@@ -94,15 +107,35 @@ def extract(video: Path, out: Path, every_s: float = 1.0, min_sharpness: float =
              'min_sharpness': min_sharpness, 'min_change': min_change}
     if folder.exists():
         check_job(folder, asked)
+        _check_whole(video, folder)
         return 0
     part = out / f'.{video.stem}.tmp'
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        for number, frame in good_frames(video, every_s, min_sharpness, min_change):
-            write_image(part / f'{video.stem}_{number:06d}.jpg', frame)
-        write_job(part, asked)
+        damage = _write_frames(part, video, every_s, min_sharpness, min_change)
+        write_job(part, {**asked, 'damage': damage})
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    _check_whole(video, folder)
     return len(list(folder.glob('*.jpg')))
+
+
+def _write_frames(part: Path, video: Path, *limits: float) -> str:
+    """Write the good frames; return what is wrong with the rest of the video, or ''."""
+    try:
+        for number, frame in good_frames(video, *limits):
+            write_image(part / f'{video.stem}_{number:06d}.jpg', frame)
+    except DamagedVideoError as error:
+        return str(error)
+    return ''
+
+
+def _check_whole(video: Path, folder: Path) -> None:
+    """:raises DamagedVideoError: if a finished folder holds the first part of a video only."""
+    job = folder / NAME
+    damage = json.loads(job.read_text()).get('damage') if job.exists() else ''
+    if damage:
+        kept = len(list(folder.glob('*.jpg')))
+        raise DamagedVideoError(f'{video}: {damage}; the {kept} good frames are in {folder}')

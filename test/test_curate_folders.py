@@ -200,6 +200,18 @@ def test_an_image_of_another_source_is_not_lost(tmp_path, capsys, monkeypatch, c
             in capsys.readouterr().err)
 
 
+@pytest.mark.parametrize('command', ['filter', 'sort'])
+def test_relative_links_to_images_are_followed(tmp_path, command):
+    for folder in ('photos', 'in'):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / 'photos/field.png'), sky_image()[..., ::-1])
+    (tmp_path / 'in/field.png').symlink_to('../photos/field.png')
+    for _ in range(2):
+        assert main([command, str(tmp_path / 'in'), '--out', str(tmp_path / 'deep/er/out')]) == 0
+    kept, = (tmp_path / 'deep').rglob('*.png')
+    assert kept.samefile(tmp_path / 'photos/field.png') and not kept.is_symlink()
+
+
 @pytest.mark.parametrize('command, table', [('filter', 'upright.csv'), ('sort', 'places.csv')])
 def test_the_table_of_another_source_stays(tmp_path, command, table):
     for folder, name in (('a', 'field'), ('b', 'meadow')):

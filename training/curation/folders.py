@@ -173,7 +173,7 @@ def _link(source: Path, target: Path) -> None:
             raise CurationError(f'{target} is another image than {source}; give another --out')
         return
     try:
-        os.link(source, target)
+        os.link(source.resolve(), target)       # of a symbolic link: the image itself
     except OSError:             # another file system
         part = target.with_name(f'.{target.name}.part')
         shutil.copyfile(source, part)

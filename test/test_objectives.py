@@ -145,6 +145,25 @@ def test_published_encoder_weights_fit_or_are_refused(tmp_path):
         load_encoder(build_network('pano_tiny', TINY), tmp_path / 'dino.pth')
 
 
+@pytest.mark.parametrize('name, content, message', [
+    ('dino.pth', b'<html>not found</html>', 'cannot be read'),
+    ('dino.pth', b'', 'cannot be read'),
+    ('dino.safetensors', b'<html>not found</html>', 'cannot be read'),
+    ('dino.pth', {'model': {'norm.bias': torch.zeros(1)}}, 'is not a flat state dict'),
+    ('dino.pth', [torch.zeros(1)], 'is not a flat state dict')])
+def test_an_encoder_file_that_is_damaged_or_of_another_kind_is_refused(
+        tmp_path, name, content, message):
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with torch.device('meta'):
+        network = build_network('dap', {'encoder': 'vits'})
+    with pytest.raises(TrainError, match=f'--init-encoder {path} {message}'):
+        load_encoder(network, path)
+
+
 def test_a_network_that_cannot_be_trained_alone_is_refused():
     with torch.device('meta'):
         head = build_network('dap_mask_head', {'encoder': 'vits'})

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+from safetensors.torch import load_file
 import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
@@ -116,20 +117,31 @@ def load_encoder(network: nn.Module, path: Path) -> None:
     Copy published DINOv2 or DINOv3 weights into the encoder of DA2 or DAP.
 
     :param path: safetensors, or a torch pickle of a flat state dict
-    :raises DaRosError: if the network has no such encoder or a tensor does not fit
+    :raises DaRosError: if the network has no such encoder, the file is damaged or a tensor does
+        not fit
     """
     if not hasattr(network, 'encoder'):
         raise TrainError(f'{type(network).__name__} has no published encoder; '
                          'leave --init-encoder away')
     if not path.is_file():
         raise TrainError(f'no file {str(path)!r} for --init-encoder')
-    if path.suffix == '.safetensors':
-        from safetensors.torch import load_file
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    load_strictly(network.encoder, {key: tensor for key, tensor in state.items()
+    load_strictly(network.encoder, {key: tensor for key, tensor in encoder_state(path).items()
                                     if key not in UNUSED_ENCODER_TENSORS})
+
+
+def encoder_state(path: Path) -> dict[str, Tensor]:
+    """:raises TrainError: if the file is damaged or no flat state dict."""
+    try:
+        if path.suffix == '.safetensors':
+            return load_file(path)
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:      # a damaged pickle raises nearly anything
+        raise TrainError(f'--init-encoder {path} cannot be read; it is truncated or of another '
+                         'kind, download it again') from error
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise TrainError(f'--init-encoder {path} is not a flat state dict of tensors; save the '
+                         "encoder's state_dict() alone")
+    return state
 
 
 def load_teacher(path: Path) -> tuple[Forward, tuple[int, int]]:

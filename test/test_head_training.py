@@ -10,12 +10,18 @@ yaml = pytest.importorskip('yaml')
 pytest.importorskip('accelerate')
 
 from training import train  # noqa: E402
-from training.checkpoint import build, load_checkpoint, save_checkpoint  # noqa: E402
+from training.checkpoint import (  # noqa: E402
+    build,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from training.data.shards import write_shard  # noqa: E402
 from training.head_training import network_with_heads  # noqa: E402
 from training.heads import trunk_sha256  # noqa: E402
 from training.networks import build_network  # noqa: E402
 from training.sample import Sample  # noqa: E402
+from training.train_config import TrainError  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -120,6 +126,13 @@ def test_wrong_thresholds_are_refused(text, capsys):
     with pytest.raises(SystemExit):
         train.parse_args(['--config', 'c', '--data', 'd', '--out', 'o', '--heads', text])
     assert '--heads' in capsys.readouterr().err
+
+
+def test_heads_of_a_pano_network_that_had_no_mask_are_refused():
+    network = build_network('pano_tiny', TINY | {'range_masks_m': []})
+    checkpoint = Checkpoint('pano_tiny', asdict(network.config), network.state_dict(), {})
+    with pytest.raises(TrainError, match='trained without range masks, --heads has none to start'):
+        network_with_heads(checkpoint, (10.0,), seed=1)
 
 
 def test_heads_without_a_network_to_read_are_refused(tmp_path, data, capsys):

@@ -47,7 +47,7 @@ def network_with_heads(checkpoint: Checkpoint, range_masks_m: tuple[float, ...],
 
     Masks that it has are kept; DAP gets new heads, PanoTiny the channels of the nearest mask.
 
-    :raises TrainError: if the network has no range masks
+    :raises TrainError: if the network cannot have range masks, or is a PanoTiny that had none
     """
     if 'range_masks_m' not in checkpoint.config:
         raise TrainError(f'network {checkpoint.network!r} has no range masks; --heads trains dap '
@@ -73,7 +73,15 @@ def dap_state(network: Dap, state: dict, before: tuple[float, ...], seed: int) -
 
 
 def pano_state(network: PanoTiny, state: dict, before: tuple[float, ...], _: int) -> dict:
-    """Return the state with the output channels of each mask's nearest one before."""
+    """
+    Return the state with the output channels of each mask's nearest one before.
+
+    :raises TrainError: if it had no mask, so that there is none to start from
+    """
+    if not before:
+        raise TrainError('this pano network was trained without range masks, --heads has none to '
+                         'start from; name one that has some in --init, or train it again with '
+                         'model: {range_masks_m: [...]}')
     nearest = [min(range(len(before)), key=lambda k: abs(math.log(before[k] / threshold)))
                for threshold in network.config.range_masks_m]
     rows = [channel for group in (0, *(1 + k for k in nearest))

@@ -88,3 +88,12 @@ def test_labels_without_score_or_place_are_one_line(labels, tmp_path, capsys):
         capsys.readouterr().err)
     assert selection.main(['--labels', str(labels), '--out', str(tmp_path)]) == 1
     assert not Path(out).exists()
+
+
+@pytest.mark.parametrize('out', ['file/best.txt', 'folder.txt'])
+def test_a_list_that_cannot_be_written_is_one_line(labels, tmp_path, capsys, out):
+    (tmp_path / 'file').touch()
+    (tmp_path / 'folder.txt').mkdir()
+    assert selection.main(['--labels', str(labels), '--out', str(tmp_path / out)]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f'error: --out {tmp_path / out} cannot be written: ')

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from da_ros.errors import DaRosError
 from training.data.shards import ShardError, ShardSet
+from training.job import write_whole
 from training.labeler import LabelError
 
 PLACES = ('indoor', 'outdoor')
@@ -90,18 +91,22 @@ def select(found: list[Candidate], wanted: dict[str, int]) -> list[Candidate]:
 
 
 def write_list(path: Path, chosen: list[Candidate]) -> None:
-    """Write a list file with paths relative to it; whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix('.tmp')
-    with part.open('w') as file:
-        for c in chosen:
-            shard = Path(os.path.relpath(c.shard, path.parent)).as_posix()
-            file.write(f'{shard}:{c.key}\t{c.score:.6f}\t{c.place}\t{c.name}\n')
-    part.replace(path)
+    """
+    Write a list file with paths relative to it; whole or not at all.
+
+    :raises LabelError: if it cannot be written
+    """
+    lines = [f'{Path(os.path.relpath(c.shard, path.parent)).as_posix()}:{c.key}\t{c.score:.6f}\t'
+             f'{c.place}\t{c.name}\n' for c in chosen]
+    try:
+        write_whole(path, ''.join(lines))
+    except OSError as error:
+        raise LabelError(f'--out {path} cannot be written: {error.strerror or error}; give '
+                         'another place') from error
 
 
 def run(args: argparse.Namespace) -> None:
-    """:raises LabelError: if nothing can be selected."""
+    """:raises LabelError: if nothing can be selected, or the list cannot be written."""
     if args.out.suffix != '.txt':
         raise LabelError(f'--out {args.out} must end in .txt')
     found, damaged = candidates(args.labels)

@@ -148,6 +148,27 @@ def test_the_noise_is_the_mean_difference_of_two_seeds():
     assert 'Left out, for want of data: weight 9.' in text
 
 
+@pytest.mark.parametrize('text, message', [
+    ('loss: [1, 2', 'is no YAML: '),
+    ('- network', "has no 'network'; see training/configs"),
+    (None, 'does not exist; see training/configs')])
+def test_a_config_that_cannot_be_read_is_one_line(words, tmp_path, capsys, text, message):
+    path = tmp_path / 'other.yaml'
+    if text:
+        path.write_text(text)
+    assert ablate.main(other(words, '--config', str(path))) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f'error: config {path} {message}') and told.count('\n') == 1
+
+
+@pytest.mark.parametrize('word', ['x', '=x', 'x='])
+def test_row_data_without_row_or_source_is_one_line(words, capsys, word):
+    assert ablate.main([*words, '--row-data', word]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f'error: --row-data {word!r} is not ROW=SOURCE') and (
+        told.count('\n') == 1)
+
+
 def test_an_unknown_table_names_those_that_exist(words, capsys):
     words[1] = 'nothing'
     assert ablate.main(words) == 1

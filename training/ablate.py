@@ -31,7 +31,7 @@ from training.held_back import score_checkpoint
 from training.job import check_job, check_same, write_job
 from training.processes import process_state
 from training.run_folder import current_commit
-from training.train_config import config_from_dict, TrainConfig
+from training.train_config import config_from_dict, read_config, TrainConfig
 
 CONFIGS = Path(__file__).parent / 'configs'
 
@@ -92,6 +92,15 @@ def data_of(row: Row, data: list[str], row_data: dict[str, str]) -> list[str]:
     return data
 
 
+def row_source(word: str) -> tuple[str, str]:
+    """:raises AblationError: if a word of --row-data is not ROW=SOURCE."""
+    row, _, source = word.partition('=')
+    if not row or not source:
+        raise AblationError(f"--row-data {word!r} is not ROW=SOURCE, such as 'without "
+                            "out-painting=shards/black'")
+    return row, source
+
+
 def run_row(row: Row, seed: int, folder: Path, data: list[str],
             args: argparse.Namespace) -> dict:
     """
@@ -138,11 +147,12 @@ def run(args: argparse.Namespace) -> None:
     """
     Run what is missing of a table and write it.
 
-    :raises DaRosError: on the first row that fails; finished rows stay
+    :raises DaRosError: if the config or --row-data cannot be read, and on the first row that
+        fails; finished rows stay
     """
     table = read_table(args.table)
-    args.base = yaml.safe_load(args.config.read_text())
-    row_data = dict(word.split('=', 1) for word in args.row_data)
+    args.base = read_config(args.config).as_dict()
+    row_data = dict(map(row_source, args.row_data))
     out = args.out / table.name
     found: dict[str, list[dict]] = {}
     left_out = []
@@ -185,10 +195,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> int:
     """Run the command; a known error is one line and exit code 1."""
     try:
-        args = parse_args(argv)
-        if not args.config.is_file():
-            raise AblationError(f'config {args.config} does not exist; see training/configs')
-        run(args)
+        run(parse_args(argv))
     except DaRosError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1

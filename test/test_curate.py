@@ -103,6 +103,22 @@ def test_bad_views_are_skipped_counted_and_named(tmp_path, capsys):
     assert 'rgbd_folder: 2 skipped' in capsys.readouterr().out
 
 
+def test_a_view_with_a_corrupt_camera_is_skipped_and_named(tmp_path, capsys):
+    (tmp_path / 'in/a-depth').mkdir(parents=True)
+    (tmp_path / 'in/a').mkdir()
+    for index, field in enumerate((60, 200, 60)):
+        cv2.imwrite(f'{tmp_path}/in/a/0000{index}-bl-image.png', np.zeros((24, 32, 3), np.uint8))
+        cv2.imwrite(f'{tmp_path}/in/a-depth/0000{index}-bl-depth.exr',
+                    np.full((24, 32), 2000, np.float32))
+        (tmp_path / f'in/a/0000{index}-meta.json').write_text(f'{{"fltFov": {field}}}')
+    assert main(['panorama', '--set', f'ken_burns={tmp_path}/in', '--option',
+                 'metres_per_unit=0.001', '--out', str(tmp_path / 'out'), '--height', '32']) == 0
+    told = capsys.readouterr().out
+    assert 'ken_burns: 1 skipped' in told
+    assert '00001-bl-depth.exr: field of view 200 degrees is not in (0, 180)' in told
+    assert len(read_all(tmp_path / 'out')) == 2
+
+
 @pytest.mark.parametrize('change, message', [
     (['--set', 'rgbd_folder'], '--set rgbd_folder is not NAME=FOLDER'),
     (['--set', 'nothing=.'], "no data set 'nothing'; there are"),

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from training.data.catalogue import open_set
-from training.data.files import DataError, listed_pairs, read_exr, read_picture
+from training.data.files import (
+    DataError,
+    listed_pairs,
+    Pair,
+    Panoramas,
+    read_exr,
+    read_picture,
+)
 
 
 @pytest.mark.parametrize('name, options, message', [
@@ -37,6 +44,16 @@ def test_an_image_without_depth_is_a_sample_that_says_so(tmp_path):
     assert len(views) == 2 and views[1].range_m.min() >= 1
     with pytest.raises(DataError, match=r'no file .*a_depth_mm\.png'):
         views[0]
+
+
+@pytest.mark.parametrize('error', [ValueError, ZeroDivisionError])
+def test_a_range_that_cannot_be_computed_is_a_sample_that_says_so(tmp_path, error):
+    def decode(path):
+        raise error('no such number')
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((4, 8, 3), np.uint8))
+    panoramas = Panoramas('own', [Pair(tmp_path / 'a.png', tmp_path / 'a.npy')], decode)
+    with pytest.raises(DataError, match=r'a\.npy: no such number; it or a file of its camera'):
+        panoramas[0]
 
 
 @pytest.mark.parametrize('text, message', [

@@ -145,6 +145,14 @@ def test_deep360_counts_its_pictures(tmp_path):
         open_set('deep360', tmp_path)
 
 
+@pytest.mark.parametrize('name', ['rgb', 'depth'])
+def test_deep360_names_a_folder_that_is_missing(tmp_path, name):
+    make_deep360(tmp_path)
+    (tmp_path / 'ep1_500frames/testing' / name).rename(tmp_path / 'elsewhere')
+    with pytest.raises(DataError, match=f'testing/{name} cannot be read: No such file'):
+        open_set('deep360', tmp_path)
+
+
 def test_panosuncg_is_channel_0_over_20(tmp_path):
     picture(tmp_path / 'rgb.png')
     depth = np.zeros((*SIZE, 3), np.uint8)

@@ -187,6 +187,31 @@ def test_a_folder_of_rgbd_needs_its_field_of_view(tmp_path):
         open_set('rgbd_folder', tmp_path)
 
 
+@pytest.mark.parametrize('field', ['180', '-60', 'NaN'])
+def test_ken_burns_names_a_field_of_view_that_no_camera_has(tmp_path, field):
+    make_ken_burns(tmp_path)
+    (tmp_path / 'town-flying' / '00012-meta.json').write_text(f'{{"fltFov": {field}}}')
+    with pytest.raises(DataError, match=r'00012-bl-depth\.exr: field of view '):
+        open_set('ken_burns', tmp_path, metres_per_unit=0.001)[0]
+
+
+def test_unreal_stereo4k_names_a_pose_without_an_inverse(tmp_path):
+    make_unreal_stereo4k(tmp_path)
+    (tmp_path / '00001/Extrinsics1/00002.txt').write_text('8 0 4 0 8 3 0 0 1\n' + '0 ' * 12)
+    with pytest.raises(DataError, match=r'Disp0/00002\.npy: Singular matrix; it or a file of'):
+        open_set('unreal_stereo4k', tmp_path, metres_per_unit=1)[0]
+
+
+@pytest.mark.filterwarnings('ignore:divide by zero', 'ignore:invalid value')
+@pytest.mark.parametrize('f_x', ['0', '-5', 'NaN', 'Infinity'])
+def test_a_camera_needs_a_focal_length(tmp_path, f_x):
+    make_mvs_synth(tmp_path)
+    (tmp_path / '0000/poses/0003.json').write_text(
+        f'{{"f_x": {f_x}, "f_y": 5, "c_x": 4, "c_y": 3}}')
+    with pytest.raises(DataError, match=r'0003\.exr: its camera has focal lengths of '):
+        open_set('mvs_synth', tmp_path, metres_per_unit=0.1)[0]
+
+
 MAKE = {'hypersim': make_hypersim, 'virtual_kitti2': make_virtual_kitti2,
         'mvs_synth': make_mvs_synth, 'unreal_stereo4k': make_unreal_stereo4k,
         'ken_burns': make_ken_burns, 'dynamic_replica': make_dynamic_replica}

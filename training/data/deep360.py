@@ -39,11 +39,12 @@ def samples(root, part: str = 'testing') -> Panoramas:
     Return the panoramas of camera 1 in one part of all episodes.
 
     :param part: training, validation or testing
-    :raises DataError: if there is none, or pictures and ranges do not match in number
+    :raises DataError: if there is none, a folder is missing, or pictures and ranges do not match
+        in number
     """
     pairs = []
     for folder in sorted(Path(root).glob(f'ep*_500frames/{part}')):
-        images, depths = sorted((folder / 'rgb').iterdir()), sorted((folder / 'depth').iterdir())
+        images, depths = _files(folder / 'rgb'), _files(folder / 'depth')
         if len(images) != PICTURES * len(depths):
             raise DataError(f'{folder} holds {len(images)} pictures and {len(depths)} ranges; '
                             f'{PICTURES} pictures per range are needed')
@@ -51,6 +52,14 @@ def samples(root, part: str = 'testing') -> Panoramas:
     if not pairs:
         raise DataError(f'{root} holds no ep*_500frames/{part} with rgb and depth')
     return Panoramas('deep360', pairs, _read_range, _read_image)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f'{folder} cannot be read: {error.strerror}; unpack the whole episode'
+                        ) from error
 
 
 def cassini_pixels(height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

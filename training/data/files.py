@@ -7,7 +7,8 @@ random access, files are opened when an item is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 import os
 from pathlib import Path
@@ -199,7 +200,9 @@ class Panoramas:
     def __getitem__(self, index: int) -> Sample:
         """:raises DataError: naming the file that is missing, corrupt or of another size."""
         pair = self.pairs[index]
-        image, range_m = self._read_image(pair.image), self._decode(pair.depth)
+        image = self._read_image(pair.image)
+        with _named(pair):
+            range_m = self._decode(pair.depth)
         _check_sizes(pair, image, range_m)
         if image.shape[1] != 2 * image.shape[0]:
             raise DataError(f'{pair.image} is {image.shape[1]} x {image.shape[0]} px; a panorama '
@@ -228,9 +231,23 @@ class Views:
         """:raises DataError: naming the file that is missing, corrupt or of another size."""
         pair = self.pairs[index]
         image = read_picture(pair.image)
-        range_m, camera = self._decode(pair, image.shape[:2])
+        with _named(pair):
+            range_m, camera = self._decode(pair, image.shape[:2])
         _check_sizes(pair, image, range_m)
+        if not (0 < camera.fx < np.inf and 0 < camera.fy < np.inf):
+            raise DataError(f'{pair.depth}: its camera has focal lengths of {camera.fx:g} and '
+                            f'{camera.fy:g} px; they must be positive')
         return View(image, range_m, camera, self.source)
+
+
+@contextmanager
+def _named(pair: Pair) -> Iterator[None]:
+    """:raises DataError: naming the pair, if its numbers cannot be computed with."""
+    try:
+        yield
+    except (ValueError, ArithmeticError) as error:
+        raise DataError(f'{pair.depth}: {error}; it or a file of its camera is damaged'
+                        ) from error
 
 
 def _check_sizes(pair: Pair, image: NDArray, range_m: NDArray) -> None:

@@ -223,6 +223,38 @@ def test_the_table_of_another_source_stays(tmp_path, command, table):
     assert [row['image'] for row in rows] == ['field.png', 'meadow.png']
 
 
+@pytest.mark.parametrize('command, table, pictures', [
+    ('sort', 'places.csv', (sky_image(), beige_image())),
+    ('filter', 'upright.csv', (room_image(), room_image(0.25, 0.1))),
+    ('filter', 'upright.csv', (room_image(0.25, 0.1), room_image()))])
+def test_the_row_of_another_image_of_one_name_is_not_lost(
+        tmp_path, capsys, command, table, pictures):
+    for folder, picture in zip('ab', pictures, strict=True):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / 'x.png'), picture[..., ::-1])
+    cv2.imwrite(str(tmp_path / 'b/a.png'), sky_image())
+    out = tmp_path / 'out'
+    for _ in range(2):
+        assert main([command, str(tmp_path / 'a'), '--out', str(out)]) == 0
+    rows, kept = (out / table).read_text(), sorted(out.rglob('*.png'))
+    assert main([command, str(tmp_path / 'b'), '--out', str(out)]) == 1
+    assert (f'{table}: x.png is another image than {tmp_path}/b/x.png; give another --out'
+            in capsys.readouterr().err)
+    assert (out / table).read_text() == rows and sorted(out.rglob('*.png')) == kept
+
+
+def test_a_table_without_hashes_is_taken_as_it_is(tmp_path):
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/places.csv').write_text('image,place,p_outdoor\nfield.png,outdoor,0.9\n'
+                                             'old.png,indoor,0.1\n')
+    cv2.imwrite(str(tmp_path / 'in/field.png'), sky_image()[..., ::-1])
+    assert main(['sort', str(tmp_path / 'in'), '--out', str(tmp_path / 'out')]) == 0
+    rows = list(csv.DictReader((tmp_path / 'out/places.csv').open()))
+    assert [row['image'] for row in rows] == ['field.png', 'old.png']
+    assert len(rows[0]['sha256']) == 16 and rows[1]['sha256'] is None
+
+
 def dusk(image):
     """A classifier of one's own."""
     return float(image.mean() < 130)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from da_ros.bundle import sha256_of
 from training.curation.outpaint import CurationError
 from training.curation.sorting import DEFAULT, load_classifier
 from training.curation.upright import find_vertical
@@ -56,22 +57,24 @@ def keep_upright(folder: Path, out: Path, max_tilt_deg: float, drop_unsure: bool
     Link the panoramas whose vertical is the image's own into a folder; write OUT/upright.csv.
 
     :return: how many were 'upright', 'tilted' and 'unsure'
-    :raises CurationError: if there is no image, or OUT holds another one of its name
+    :raises CurationError: if there is no image, or OUT or its table has another one of its name
     :raises JobError: if OUT was made with other limits
     """
+    table = out / 'upright.csv'
     counts = {'upright': 0, 'tilted': 0, 'unsure': 0}
     rows, images = [], panoramas(folder, skips)
     _claim(out, {'command': 'filter', 'max_tilt_deg': max_tilt_deg, 'drop_unsure': drop_unsure})
+    _check_table(table, folder)
     for path, image in images:
         vertical = find_vertical(image)
         upright = 'upright' if vertical.tilt_deg <= max_tilt_deg else 'tilted'
         verdict = upright if vertical.sure else 'unsure'
         counts[verdict] += 1
         rows.append((path.relative_to(folder), verdict, f'{vertical.tilt_deg:.2f}',
-                     f'{vertical.share:.3f}', f'{vertical.length_deg:.0f}'))
+                     f'{vertical.share:.3f}', f'{vertical.length_deg:.0f}', _digest(path)))
         if verdict == 'upright' or (verdict == 'unsure' and not drop_unsure):
             _link(path, out / path.relative_to(folder))
-    _write_table(out / 'upright.csv', ('image', 'verdict', 'tilt_deg', 'share', 'lines_deg'), rows)
+    _write_table(table, ('image', 'verdict', 'tilt_deg', 'share', 'lines_deg', 'sha256'), rows)
     return counts
 
 
@@ -81,19 +84,22 @@ def sort_by_place(folder: Path, out: Path, classifier: str | None, skips: Skips)
 
     :param classifier: MODULE:FUNCTION; None = the built-in one
     :return: how many went where
-    :raises CurationError: if there is no image or classifier, or OUT holds another image of a name
+    :raises CurationError: if there is no image or classifier, or OUT or its table has another
+        image of a name
     :raises JobError: if OUT was made with another classifier
     """
+    table = out / 'places.csv'
     classify = load_classifier(classifier) if classifier else DEFAULT
     counts, rows, images = {'indoor': 0, 'outdoor': 0}, [], panoramas(folder, skips)
     _claim(out, {'command': 'sort', 'classifier': classifier or 'built in'})
+    _check_table(table, folder)
     for path, image in images:
         probability = classify(image)
         place = 'outdoor' if probability > 0.5 else 'indoor'
         counts[place] += 1
-        rows.append((path.relative_to(folder), place, f'{probability:.3f}'))
+        rows.append((path.relative_to(folder), place, f'{probability:.3f}', _digest(path)))
         _link(path, out / place / path.relative_to(folder))
-    _write_table(out / 'places.csv', ('image', 'place', 'p_outdoor'), rows)
+    _write_table(table, ('image', 'place', 'p_outdoor', 'sha256'), rows)
     return counts
 
 
@@ -163,6 +169,30 @@ def _claim(out: Path, asked: dict[str, str | float | bool]) -> None:
     """
     check_job(out, asked)
     write_job(out, asked)
+
+
+def _check_table(table: Path, folder: Path) -> None:
+    """
+    Refuse a folder before anything of it is linked; rows of an earlier version have no sha256.
+
+    :raises CurationError: if it holds another image of a name that the table has
+    """
+    if not table.exists():
+        return
+    with table.open(newline='') as file:
+        known = {row['image']: row.get('sha256') for row in csv.DictReader(file)}
+    for name, digest in known.items():
+        if digest and _digest(folder / name) not in ('', digest):
+            raise CurationError(f'{table}: {name} is another image than {folder / name}; give '
+                                'another --out')
+
+
+def _digest(path: Path) -> str:
+    """Return by what an image is known in a table; '' if it cannot be read."""
+    try:
+        return sha256_of(path)[:16]
+    except OSError:
+        return ''
 
 
 def _link(source: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ from training.data.files import (
     read_exr,
     read_picture,
 )
+from training.data.unlabelled import find_portions
 
 
 @pytest.mark.parametrize('name, options, message', [
@@ -44,6 +45,19 @@ def test_an_image_without_depth_is_a_sample_that_says_so(tmp_path):
     assert len(views) == 2 and views[1].range_m.min() >= 1
     with pytest.raises(DataError, match=r'no file .*a_depth_mm\.png'):
         views[0]
+
+
+@pytest.mark.parametrize('name', ['a.tif', 'a.TIFF', 'a.bmp', 'a.webp'])
+def test_photos_of_every_usual_kind_are_read_and_cut_off_ones_are_named(tmp_path, name):
+    image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    content = cv2.imencode(Path(name).suffix.lower(), image)[1].tobytes()
+    (tmp_path / name).write_bytes(content)
+    portion, = find_portions([tmp_path])
+    panorama, = portion.panoramas()
+    assert panorama.image.shape == (64, 128, 3) and panorama.name.endswith(f'/{name}')
+    for share in (2, 10, 1000):
+        (tmp_path / name).write_bytes(content[:len(content) - len(content) // share])
+        assert list(portion.panoramas()) == [f'{tmp_path / name} is not a readable picture']
 
 
 @pytest.mark.parametrize('error', [ValueError, ZeroDivisionError])

@@ -264,6 +264,11 @@ def test_wrong_folders_and_networks_are_one_line(setting, capsys):
     cv2.imwrite(str(setting / 'x/photos/0.png'), np.zeros((4, 8, 3), np.uint8))
     with pytest.raises(SourceError, match=r'two folders .* write photos_00000\.tar'):
         find_portions([setting / 'photos', setting / 'x' / 'photos'])
+    (setting / 'photos/backup.tar').write_bytes(b'')
+    with pytest.raises(SourceError, match=r'photos holds 1 \*\.tar shards and 7 images \(backup'
+                       r'\.tar, 0\.png, \.\.\.\); .* move the other to a folder of its own'):
+        find_portions([setting / 'photos'])
+    (setting / 'photos/backup.tar').unlink()
     file = setting / 'photos/0.png'
     assert label.main(words(setting, file)) == 1
     assert f'--out {file} cannot be made: File exists; choose another' in capsys.readouterr().err

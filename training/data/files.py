@@ -23,7 +23,7 @@ from training.sample import Sample
 
 os.environ.setdefault('OPENCV_IO_ENABLE_OPENEXR', '1')      # OpenCV asks when it first reads one
 RangeMap = NDArray[np.float32]
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.bmp')
 END_OF_FILE = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}      # by first bytes: JPEG, PNG
 
 

@@ -23,7 +23,7 @@ from training.data.shards import ShardError, ShardSet
 
 
 class SourceError(DaRosError):
-    """A folder without panoramas."""
+    """A folder without panoramas, or with two kinds of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,8 @@ def find_portions(folders: list[Path], per_shard: int = 96) -> list[Portion]:
     Return the portions of some sources, in an order that depends on file names alone.
 
     :param per_shard: images per portion of a folder of images; a shard stays one portion
-    :raises SourceError: if a folder holds nothing, or two are named alike
+    :raises SourceError: if a folder holds nothing, or both shards and images, or two are named
+        alike
     """
     portions = []
     for folder in folders:
@@ -113,11 +114,14 @@ def find_portions(folders: list[Path], per_shard: int = 96) -> list[Portion]:
         if not shards and not files:
             raise SourceError(f'no panorama under {folder}; give a folder of *.tar shards or of '
                               f'images ({", ".join(IMAGE_SUFFIXES)})')
-        chunks = [] if shards else range(0, len(files), per_shard)
+        if shards and files:
+            raise SourceError(f'{folder} holds {len(shards)} *.tar shards and {len(files)} images '
+                              f'({shards[0].name}, {files[0].relative_to(folder)}, ...); only one '
+                              'kind is read: move the other to a folder of its own')
         portions += [Portion(f'{folder.name}_{path.stem}', path) for path in shards]
         portions += [Portion(f'{folder.name}_{number:05d}', folder,
                              tuple(files[start:start + per_shard]))
-                     for number, start in enumerate(chunks)]
+                     for number, start in enumerate(range(0, len(files), per_shard))]
     names = [portion.name for portion in portions]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SourceError(f'two folders are named alike and both would write {twice[0]}.tar; '

@@ -344,6 +344,9 @@ def test_a_generator_is_a_command_and_is_resumed(tmp_path, capsys):
 
 @pytest.mark.parametrize('generator, message', [
     ('', 'no panorama generator is configured; give --generator'),
+    ("cp '{}' {out}", "--generator \"cp '{}' {out}\" cannot be filled in (Replacement index 0"),
+    ('cp {name} {out}', "cannot be filled in ('name'); there are {prompt}, {seed} and {out}"),
+    ("cp 'a {out}", 'cannot be filled in (No closing quotation)'),
     ('no_such_program {out}', "the generator 'no_such_program' cannot be run"),
     ('sh -c "echo no memory >&2; exit 3" {out}', 'ended with code 3: no memory'),
     ('true {out}', "left no image for prompt 1: 'a room'")])
@@ -353,3 +356,5 @@ def test_a_missing_or_failing_generator_is_one_line(tmp_path, capsys, generator,
                  str(tmp_path / 'out'), '--generator', generator]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith('error: ') and message in last
+    bound = bool(generator) and 'cannot be filled in' not in message
+    assert (tmp_path / 'out').exists() == bound

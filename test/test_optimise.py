@@ -6,15 +6,13 @@ from tiny_training import TINY
 pytest.importorskip('torch')
 pytest.importorskip('accelerate')
 
-from training import train
+from training import optimise, train
 from training.networks import build_network
 from training.optimise import parameter_groups, rate_factor, Schedule
 from training.train_config import config_from_dict, TrainError
 
 
 def test_schedule_ends_by_steps_time_or_deadline(monkeypatch):
-    from training import optimise
-
     def schedule(*words):
         return Schedule(train.parse_args(
             ['--config', 'c', '--data', 'd', '--out', 'o', *words]))
@@ -29,6 +27,32 @@ def test_schedule_ends_by_steps_time_or_deadline(monkeypatch):
         schedule()
     with pytest.raises(TrainError, match='not HH:MM'):
         schedule('--deadline', 'noon')
+
+
+@pytest.mark.parametrize('words, message', [
+    (['--steps', '0'], '--steps must be above 0, got 0'),
+    (['--minutes', '-1'], '--minutes must be above 0, got -1.0'),
+    (['--minutes', 'nan'], '--minutes must be above 0, got nan'),
+    (['--deadline', '25:00'], "--deadline '25:00' is not HH:MM"),
+    (['--deadline=-3:10'], "--deadline '-3:10' is not HH:MM")])
+def test_an_end_that_cannot_be_is_refused(words, message):
+    with pytest.raises(TrainError, match=message):
+        Schedule(train.parse_args(['--config', 'c', '--data', 'd', '--out', 'o', *words]))
+
+
+def test_a_deadline_keeps_to_its_day_for_the_same_command_only(monkeypatch, capsys):
+    def schedule(text):
+        return Schedule(train.parse_args(
+            ['--config', 'c', '--data', 'd', '--out', 'o', f'--deadline={text}']))
+    now = 86400.0 * 20000
+    monkeypatch.setattr(optimise.time, 'time', lambda: now)
+    first = schedule('12:00').state()
+    now += 13 * 3600
+    same, other = schedule('12:00'), schedule('14:00')
+    same.go_on(first)
+    assert same.progress(1, 100) == 1 and 'of this run has passed' in capsys.readouterr().out
+    other.go_on(first)
+    assert other.progress(1, 3600) == 0.5 and not capsys.readouterr().out
 
 
 def test_rate_warms_up_and_falls_to_zero():

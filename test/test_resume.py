@@ -82,11 +82,13 @@ def test_other_data_and_other_weights_to_start_from_are_refused(run, capsys):
 
 
 def test_what_our_messages_advise_to_change_may_change(run):
-    assert run('a', 2, '--data', f'{run.folder}/data/') == 0
+    data = f'{run.folder}/data'
+    assert train.main([data + '/' if word == data else word for word in run.words('a', 2)]) == 0
     run.write_config(batch=1, accumulate=3, learning_rate=1e-4, workers=1, cache_gib=0.001,
                      save_minutes=1, evaluate_minutes=1, refresh_steps=7)
     assert run('a', 3) == 0
-    assert load_checkpoint(run.folder / 'a').provenance['step'] == 3
+    provenance = load_checkpoint(run.folder / 'a').provenance
+    assert provenance['step'] == 3 and provenance['samples'] == 9       # 2 x 3 and 1 x 1 x 3
 
 
 @pytest.mark.parametrize('change, used', [
@@ -134,6 +136,15 @@ def test_a_state_of_an_older_version_goes_on(run):
     run.write_config(seed=5)            # it does not know
     assert run('a', 3) == 0
     assert [entry['step'] for entry in run.entries('a')] == [1, 2, 3]
+
+
+def test_lines_of_steps_that_are_made_again_leave_the_log(run):
+    assert run('b', 2) == 0
+    log = run.folder / 'a' / 'log.jsonl'
+    log.write_text(log.read_text() + '{"step": 2, "loss": 5.0}\n{"step": 3, "lo')     # killed
+    assert run('a', 2) == 0
+    assert [entry['step'] for entry in run.entries('a')] == [1, 2]
+    assert run.losses('a') == run.losses('b')
 
 
 def test_a_state_of_an_older_version_of_another_network_is_one_line(run, capsys):

@@ -180,11 +180,12 @@ def parse_args(argv=None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--table', required=True, help='ablation_<table>.yaml')
     parser.add_argument('--config', type=Path, required=True, help='what every row starts from')
-    parser.add_argument('--data', nargs='+', required=True, metavar='SOURCE',
+    parser.add_argument('--data', action='extend', nargs='+', required=True, metavar='SOURCE',
                         help='shards; a data-scaling row uses the first of them')
-    parser.add_argument('--row-data', nargs='*', default=[], metavar='ROW=SOURCE',
+    parser.add_argument('--row-data', action='extend', nargs='*', default=[], metavar='ROW=SOURCE',
                         help='other shards for one row')
-    parser.add_argument('--val', nargs='+', required=True, metavar='FOLDER', help='held back')
+    parser.add_argument('--val', action='extend', nargs='+', required=True, metavar='FOLDER',
+                        help='held back')
     parser.add_argument('--steps', type=int, required=True, help='budget of each row')
     parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2],
                         help='two or more show the noise')

@@ -109,7 +109,7 @@ def run_panorama(args: argparse.Namespace) -> Skips:
 
 def run_frames(args: argparse.Namespace) -> Skips:
     """Take the sharp frames of videos."""
-    from training.curation.frames import check_names, extract
+    from training.curation.frames import check_names, DamagedVideoError, extract
 
     skips = Skips()
     check_names(args.videos, args.out)
@@ -117,6 +117,8 @@ def run_frames(args: argparse.Namespace) -> Skips:
         try:
             count = extract(video, args.out, args.every, args.min_sharpness, args.min_change)
             print(f'{video}: {count} frames')
+        except DamagedVideoError as error:          # its good frames are kept
+            skips.add('damaged video', str(error))
         except CurationError as error:
             skips.add('video', str(error))
     if len(skips.reasons['video']) == len(args.videos):

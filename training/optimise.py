@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from datetime import datetime
 import math
 import time
 
@@ -19,14 +20,30 @@ class Schedule:
     """Fraction of the run that is done: by steps, by training time, or by a deadline."""
 
     def __init__(self, args: Namespace) -> None:
-        """:raises TrainError: unless exactly one kind of end is given."""
+        """:raises TrainError: unless exactly one kind of end is given, and lies ahead."""
         if sum(a is not None for a in (args.minutes, args.deadline, args.steps)) != 1:
             raise TrainError('give exactly one of --minutes, --deadline, --steps')
+        for name in ('minutes', 'steps'):
+            if (value := getattr(args, name)) is not None and not value > 0:
+                raise TrainError(f'--{name} must be above 0, got {value}')
         self.steps, self.seconds, self.end = args.steps, None, None
+        self.deadline = args.deadline
         if args.minutes is not None:
             self.seconds = args.minutes * 60
         if args.deadline is not None:
             self.end = next_time_of_day(args.deadline)
+
+    def state(self) -> dict:
+        """Return what a run that goes on must know of the end that it was started with."""
+        return {'deadline': self.deadline, 'end': self.end}
+
+    def go_on(self, state: dict) -> None:
+        """Keep to the day of the deadline of a run that was started with the same time of day."""
+        if self.deadline is not None and state.get('deadline') == self.deadline:
+            self.end = state['end']
+            if self.end <= time.time():
+                print(f'the --deadline {self.deadline} of this run has passed: it ends here; to '
+                      'train on give another, or --minutes')
 
     def progress(self, step: int, elapsed_s: float) -> float:
         """Return 0 at the start and >= 1 when the run is over."""
@@ -45,10 +62,10 @@ def next_time_of_day(text: str) -> float:
     :raises TrainError: if it is no time of day
     """
     try:
-        hours, minutes = (int(part) for part in text.split(':'))
+        at = datetime.strptime(text, '%H:%M')
     except ValueError as error:
-        raise TrainError(f'--deadline {text!r} is not HH:MM') from error
-    end = time.time() // DAY_S * DAY_S + hours * 3600 + minutes * 60
+        raise TrainError(f'--deadline {text!r} is not HH:MM, a time of day') from error
+    end = time.time() // DAY_S * DAY_S + at.hour * 3600 + at.minute * 60
     return end if end >= time.time() else end + DAY_S
 
 

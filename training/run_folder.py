@@ -83,9 +83,9 @@ class RunFolder:
 
     def resume(self) -> dict | None:
         """
-        Return the state of the last save, or None.
+        Return the state of the last save, or None; the log of what came after it is dropped.
 
-        :raises TrainError: if the file is damaged
+        :raises TrainError: if the file is damaged, or the log cannot be written
         """
         path = self.path / 'resume.pt'
         if not path.exists():
@@ -96,7 +96,19 @@ class RunFolder:
             raise TrainError(f'{path} is damaged; delete it to start again from '
                              f'--init {self.checkpoint}') from error
         self.saved_step = state['step']
+        self._drop_later_lines()
         return state
+
+    def _drop_later_lines(self) -> None:
+        """Leave away the steps that are made again, and a line that a kill has cut off."""
+        log, part = self.path / 'log.jsonl', self.path / '.log'
+        if self.silent or not log.is_file():
+            return
+        with self._writing():
+            lines = [line for line in log.read_text().splitlines()
+                     if line.endswith('}') and json.loads(line)['step'] <= self.saved_step]
+            part.write_text(''.join(f'{line}\n' for line in lines))
+            part.replace(log)
 
     def save(self, snapshot: Snapshot) -> None:
         """
@@ -170,7 +182,8 @@ class RunFolder:
     def writer(self):
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
-            self._writer = SummaryWriter(str(self.path / 'tensorboard'))
+            again = None if self.saved_step is None else self.saved_step + 1
+            self._writer = SummaryWriter(str(self.path / 'tensorboard'), purge_step=again)
         return self._writer
 
     def close(self) -> None:

@@ -137,7 +137,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='python -m training.selection', description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--labels', type=Path, nargs='+', required=True,
+    parser.add_argument('--labels', type=Path, action='extend', nargs='+', required=True,
                         help='folders that training.label wrote')
     parser.add_argument('--indoor', type=int, default=300_000, help='how many (DAP: 300000)')
     parser.add_argument('--outdoor', type=int, default=300_000, help='how many (DAP: 300000)')

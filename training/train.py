@@ -20,12 +20,13 @@ spent stopped between two steps does not count as training.
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 import sys
 import time
 
@@ -62,7 +63,7 @@ from training.run_folder import current_commit, on_cpu, RunFolder, Snapshot
 from training.train_config import read_config, TrainConfig, TrainError
 from training.validation import evaluate, validation_sets
 
-LONGEST_STEP_S = 20.0       # a longer gap means that the process was stopped
+STOPPED_S = 20.0            # a step as long, and as 5 usual ones, means that the process stood
 BAD_STEPS = 25              # in a row; fp16 lowers its scale about 16 times at the start
 STATISTICS_IMAGES = 512
 MEMORY_MESSAGES = ('out of memory', "can't allocate memory", 'not enough memory',
@@ -76,9 +77,9 @@ def parse_args(argv=None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', type=Path, required=True)
     parser.add_argument('--data', nargs='+', required=True, metavar='SOURCE[=WEIGHT]',
-                        help='shard folders, shards, list files, or NAME:FOLDER of a panoramic '
-                        'set that needs no options (others: training.curate panorama); '
-                        'weights = probabilities')
+                        action='extend', help='shard folders, shards, list files, or NAME:FOLDER '
+                        'of a panoramic set that needs no options (others: training.curate '
+                        'panorama); weights = probabilities')
     parser.add_argument('--val', nargs='*', default=[], metavar='NAME=FOLDER', action='extend')
     parser.add_argument('--out', type=Path, required=True, help='run folder')
     parser.add_argument('--minutes', type=float, help='training time')
@@ -212,6 +213,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     if state := folder.resume():
         check_same_run(state.get('run'), about, args.out)
         commit = state.get('commit', commit)
+        schedule.go_on(state.get('schedule', {}))
     sources = Sources(args.data)
     validation = validation_sets(args.val)
 
@@ -234,14 +236,15 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
                                only=MASK_TERMS if frozen else ())
     optimiser = torch.optim.AdamW(parameter_groups(network, config), fused=True)
     model, optimiser = accelerator.prepare(forward, optimiser)
-    step, elapsed, skipped = 0, 0.0, Counter()
+    per_step = config.accumulate * world
+    step, samples, elapsed, skipped = 0, 0, 0.0, Counter()
     if state:
         restore(state, network, ema.network, optimiser, accelerator.scaler, config)
         step, elapsed = state['step'], state['elapsed']
+        samples = state.get('samples', step * per_step * config.batch)
         if accelerator.is_main_process:         # the counts are of all processes
             skipped.update(state['skipped'])
     del state
-    per_step = config.accumulate * world
     sources.keep(max(size_hw, teacher_hw)[0], config.cache_gib)
     batches = Batches(sources, config, max(size_hw, teacher_hw), config.refresh_steps * per_step)
     loader = load(batches, step * per_step + rank, world, pinned=device.type == 'cuda')
@@ -251,13 +254,13 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
         scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
         provenance = {
             'commit': commit, 'config': config.as_dict(), 'step': step,
-            'samples': step * per_step * config.batch, 'training_s': round(elapsed),
+            'samples': samples, 'training_s': round(elapsed),
             'processes': world, 'data': sources.names(), 'images': len(sources),
             'init': began, 'teacher': str(args.teacher.name) if args.teacher else ''}
         resume = {'model': network.state_dict(), 'ema': ema.network.state_dict(),
                   'optimiser': optimiser.state_dict(), 'scaler': scaler, 'step': step,
-                  'elapsed': elapsed, 'skipped': dict(skipped), 'run': about,
-                  'commit': commit}
+                  'samples': samples, 'elapsed': elapsed, 'skipped': dict(skipped), 'run': about,
+                  'commit': commit, 'schedule': schedule.state()}
         return Snapshot(config.network, asdict(network.config), on_cpu(resume), provenance)
 
     def report() -> None:
@@ -274,7 +277,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
         model.train()
     saved = evaluated = logged = time.monotonic()
     sums: dict[str, torch.Tensor] = {}
-    counted, bad, waited = 0, 0, 0.0
+    counted, bad, waited, recent = 0, 0, 0.0, deque(maxlen=9)
     while True:
         start = time.monotonic()
         # the main process decides for all when the run ends, is told of and is saved
@@ -328,7 +331,9 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
                 f'{optimiser.param_groups[0]["lr"]:.2g}; lower learning_rate ('
                 f'{config.learning_rate:g}) or look at the data; {folder.last_good()}')
         step += 1
-        elapsed += min(time.monotonic() - start, LONGEST_STEP_S)
+        samples += per_step * config.batch
+        recent.append(time.monotonic() - start)
+        elapsed += min(recent[-1], max(STOPPED_S, 5 * median(recent)))
 
         # --- telling
         now = time.monotonic()
@@ -346,7 +351,8 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
             logged, counted, waited, sums = now, 0, 0.0, {}
         if accelerator.is_main_process and now - evaluated > config.evaluate_minutes * 60:
             report()
-            evaluated = logged = time.monotonic()
+            evaluated = time.monotonic()
+            logged += evaluated - now           # rates are of training alone
 
     # --- end
     skipped = gathered(skipped, accelerator)

@@ -109,13 +109,15 @@ def generate(command: str, prompts: list[str], out: Path, seed: int, skips: Skip
 
     :param command: run once per prompt with {prompt}, {seed} and {out} filled in
     :return: number of new panoramas; existing ones are kept
-    :raises CurationError: if there is no command, it fails, or OUT was made of other prompts
+    :raises CurationError: if there is no command, it has other placeholders or fails, or OUT was
+        made of other prompts
     :raises JobError: if OUT was made by another command or from another seed
     """
     if not command or '{out}' not in command:
         raise CurationError(
             'no panorama generator is configured; give --generator "COMMAND {prompt} {seed} {out}"'
             ', a command of yours that writes one panorama to {out}')
+    _filled(command, '', seed, out)         # refused before OUT is bound to it
     _claim(out, {'command': 'generate', 'generator': command, 'seed': seed})
     _claim_prompts(out / 'prompts.csv', prompts)
     made = 0
@@ -123,8 +125,7 @@ def generate(command: str, prompts: list[str], out: Path, seed: int, skips: Skip
         path, part = out / f'{index:06d}.png', out / f'.{index:06d}.part.png'
         if path.exists():
             continue
-        _run([word.format(prompt=prompt, seed=seed + index, out=part)
-              for word in shlex.split(command)])
+        _run(_filled(command, prompt, seed + index, part))
         try:
             image = read_picture(part)
         except DataError as error:
@@ -138,6 +139,16 @@ def generate(command: str, prompts: list[str], out: Path, seed: int, skips: Skip
             skips.add(str(out), f'prompt {index + 1}: {image.shape[1]} x {image.shape[0]} px, '
                                 'not 2:1')
     return made
+
+
+def _filled(command: str, prompt: str, seed: int, out: Path) -> list[str]:
+    """:raises CurationError: if a placeholder does not exist, or a brace or quote is open."""
+    try:
+        return [word.format(prompt=prompt, seed=seed, out=out) for word in shlex.split(command)]
+    except (LookupError, ValueError, AttributeError, TypeError) as error:
+        raise CurationError(f'--generator {command!r} cannot be filled in ({error}); there are '
+                            '{prompt}, {seed} and {out}, other braces are written {{ and }}'
+                            ) from error
 
 
 def _claim_prompts(path: Path, prompts: list[str]) -> None:

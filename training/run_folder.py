@@ -151,9 +151,10 @@ class RunFolder:
         if self.silent:
             return
         prefix = f'val_{entry["val"]}' if 'val' in entry else 'train'
+        known = {name: None if value != value else value for name, value in entry.items()}
         with self._writing():
             with (self.path / 'log.jsonl').open('a') as file:
-                file.write(json.dumps({'step': step, **entry}) + '\n')
+                file.write(json.dumps({'step': step, **known}) + '\n')
             for name, value in entry.items():
                 if isinstance(value, (int, float)):
                     self.writer.add_scalar(f'{prefix}/{name}', value, step)

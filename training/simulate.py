@@ -6,7 +6,8 @@ Example:
     python -m training.simulate --assets ASSETS --out shards/outdoor --benchmark outdoor
     python -m training.simulate --sheet shards/train/00000.tar sheet.png
 
-The range masks at 10, 20, 50 and 100 m are not stored: they are `range <= threshold`, exactly.
+The range masks at 10, 20, 50 and 100 m are not stored: they are `range <= threshold` of the range
+as stored, in float16.
 Finished shards are kept; OUT/job.json says of what, and another job is refused.
 """
 

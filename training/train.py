@@ -26,7 +26,7 @@ from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 import sys
 import time
 
@@ -333,7 +333,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
         step += 1
         samples += per_step * config.batch
         recent.append(time.monotonic() - start)
-        elapsed += min(recent[-1], max(STOPPED_S, 5 * median(recent)))
+        elapsed += min(recent[-1], max(STOPPED_S, 5 * median_low(recent)))
 
         # --- telling
         now = time.monotonic()

@@ -169,6 +169,12 @@ def test_row_data_without_row_or_source_is_one_line(words, capsys, word):
         told.count('\n') == 1)
 
 
+def test_row_data_of_a_row_that_does_not_exist_is_refused(words, capsys):
+    assert ablate.main([*words, '--row-data', '30 m=x']) == 1
+    assert capsys.readouterr().err == (
+        "error: --row-data '30 m' is no row of masks; there are: 10 m, 20 m, 50 m, 100 m, none\n")
+
+
 def test_an_unknown_table_names_those_that_exist(words, capsys):
     words[1] = 'nothing'
     assert ablate.main(words) == 1

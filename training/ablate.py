@@ -153,6 +153,10 @@ def run(args: argparse.Namespace) -> None:
     table = read_table(args.table)
     args.base = read_config(args.config).as_dict()
     row_data = dict(map(row_source, args.row_data))
+    names = [row.name for row in table.rows]
+    if unknown := [name for name in row_data if name not in names]:
+        raise AblationError(f'--row-data {unknown[0]!r} is no row of {table.name}; there are: '
+                            f'{", ".join(names)}')
     out = args.out / table.name
     found: dict[str, list[dict]] = {}
     left_out = []

@@ -147,6 +147,17 @@ def test_lines_of_steps_that_are_made_again_leave_the_log(run):
     assert run.losses('a') == run.losses('b')
 
 
+def test_a_run_whose_deadline_has_passed_ends_at_once_and_says_so(run, capsys):
+    words = run.words('a', 1)[:-2]
+    path = run.folder / 'a' / 'resume.pt'
+    state = torch.load(path, weights_only=True)
+    state['schedule'] = {'deadline': '12:00', 'end': 86400.0}
+    torch.save(state, path)
+    assert train.main([*words, '--deadline', '12:00']) == 0
+    assert 'the --deadline 12:00 of this run has passed: it ends here' in capsys.readouterr().out
+    assert load_checkpoint(run.folder / 'a').provenance['step'] == 1
+
+
 def test_a_state_of_an_older_version_of_another_network_is_one_line(run, capsys):
     without_description(run)
     run.write_config(model=TINY | {'stem': 16})

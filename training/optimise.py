@@ -37,13 +37,16 @@ class Schedule:
         """Return what a run that goes on must know of the end that it was started with."""
         return {'deadline': self.deadline, 'end': self.end}
 
-    def go_on(self, state: dict) -> None:
-        """Keep to the day of the deadline of a run that was started with the same time of day."""
-        if self.deadline is not None and state.get('deadline') == self.deadline:
-            self.end = state['end']
-            if self.end <= time.time():
-                print(f'the --deadline {self.deadline} of this run has passed: it ends here; to '
-                      'train on give another, or --minutes')
+    def go_on(self, state: dict) -> bool:
+        """
+        Keep to the day of the deadline of a run that was started with the same time of day.
+
+        :return: whether that has passed
+        """
+        if self.deadline is None or state.get('deadline') != self.deadline:
+            return False
+        self.end = state['end']
+        return self.end <= time.time()
 
     def progress(self, step: int, elapsed_s: float) -> float:
         """Return 0 at the start and >= 1 when the run is over."""

@@ -213,7 +213,9 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     if state := folder.resume():
         check_same_run(state.get('run'), about, args.out)
         commit = state.get('commit', commit)
-        schedule.go_on(state.get('schedule', {}))
+        if schedule.go_on(state.get('schedule', {})):
+            accelerator.print(f'the --deadline {args.deadline} of this run has passed: it ends '
+                              'here; to train on give another, or --minutes')
     sources = Sources(args.data)
     validation = validation_sets(args.val)
 

@@ -8,7 +8,7 @@ Examples::
     python -m training.warm_start --bundle da_ros/bundles/pano_tiny --data shards/train \\
         --out runs/start.safetensors
     python -m training.warm_start --bundle da_ros/bundles/pano_tiny --data shards/train \\
-        --config training/configs/pano_small.yaml --out runs/start_small.safetensors
+        --config training/configs/pano_small_body.yaml --out runs/start_small.safetensors
     python -m training.warm_start --checkpoint runs/body --config larger.yaml --out x.safetensors
 
 `python -m training.train --init FILE` then trains it, for instance on your own robot's panoramas.

@@ -8,7 +8,7 @@ pytest.importorskip('accelerate')
 
 from training import optimise, train
 from training.networks import build_network
-from training.optimise import parameter_groups, rate_factor, Schedule
+from training.optimise import parameter_groups, rate_factor, Schedule, training_time
 from training.train_config import config_from_dict, TrainError
 
 
@@ -51,6 +51,13 @@ def test_a_deadline_keeps_to_its_day_for_the_same_command_only(monkeypatch):
     same, other = schedule('12:00'), schedule('14:00')
     assert same.go_on(first) and same.progress(1, 100) == 1
     assert not other.go_on(first) and other.progress(1, 3600) == 0.5
+
+
+@pytest.mark.parametrize('recent_s, counted_s', [
+    ([0.5, 0.5, 900.0], 20.0), ([0.5, 900.0], 20.0), ([0.5, 12.0], 12.0),       # it stood
+    ([60.0], 60.0), ([60.0, 70.0, 65.0], 65.0), ([60.0, 60.0, 4000.0], 300.0)])
+def test_long_steps_are_training_and_a_stop_is_not(recent_s, counted_s):
+    assert training_time(recent_s) == counted_s
 
 
 def test_rate_warms_up_and_falls_to_zero():

@@ -141,7 +141,9 @@ def test_a_state_of_an_older_version_goes_on(run):
 def test_lines_of_steps_that_are_made_again_leave_the_log(run):
     assert run('b', 2) == 0
     log = run.folder / 'a' / 'log.jsonl'
-    log.write_text(log.read_text() + '{"step": 2, "loss": 5.0}\n{"step": 3, "lo')     # killed
+    log.write_text(log.read_text() + '{"step": 2, "loss": 5.0}\n')
+    with log.open('a') as file:
+        file.write('{"step": 1, "skipped": {"x is corrupt": 2}\n{"step": 3, "lo')      # killed
     assert run('a', 2) == 0
     assert [entry['step'] for entry in run.entries('a')] == [1, 2]
     assert run.losses('a') == run.losses('b')

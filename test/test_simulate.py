@@ -110,6 +110,13 @@ def test_a_sheet_that_cannot_be_written_is_one_line(name, message, tmp_path, cap
     assert message in capsys.readouterr().err
 
 
+def test_a_sheet_of_no_image_is_one_line(tmp_path, capsys):
+    write_shard(tmp_path / '00000.tar', [], {})
+    assert simulate.main(['--sheet', str(tmp_path / '00000.tar'), str(tmp_path / 'x.png')]) == 1
+    assert capsys.readouterr().err == (
+        f'error: {tmp_path}/00000.tar holds no image; give another\n')
+
+
 @pytest.mark.parametrize('option', ['--count', '--per-shard', '--workers'])
 def test_what_must_be_at_least_one_is_refused(option, words, capsys):
     assert simulate.main([*words, option, '0']) == 1

@@ -338,6 +338,14 @@ def test_wrong_config_is_one_line(run, capsys, change, message):
     assert re.search(message, told)
 
 
+def test_a_score_that_is_not_known_is_null_in_the_log(tmp_path):
+    folder = RunFolder(tmp_path, silent=False)
+    folder.log(1, {'val': 'mixed', 'missed': float('nan'), 'aligned': 0.5})
+    folder.close()
+    assert (tmp_path / 'log.jsonl').read_text() == (
+        '{"step": 1, "val": "mixed", "missed": null, "aligned": 0.5}\n')
+
+
 def test_wrong_validation_set_is_one_line(run, capsys):
     assert run('a', 1, '--val', 'shards') == 1
     assert capsys.readouterr().err == "error: --val 'shards' is not NAME=FOLDER\n"

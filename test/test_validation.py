@@ -11,7 +11,8 @@ from training.data.shards import ShardSet, write_shard  # noqa: E402
 from training.forward import Forward  # noqa: E402
 from training.networks import build_network  # noqa: E402
 from training.obstacles import floor_below, obstacle_metrics, sector_table  # noqa: E402
-from training.validation import evaluate, predict  # noqa: E402
+from training.train_config import TrainError  # noqa: E402
+from training.validation import evaluate, predict, validation_sets  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -35,3 +36,8 @@ def test_obstacles_are_scored_with_the_height_told(tmp_path):
     assert wanted['obstacles'] > 10
     assert scores['missed'] == pytest.approx(wanted['miss_rate'], abs=1e-4)
     assert scores['false_alarms'] == pytest.approx(wanted['false_alarm_rate'], abs=1e-4)
+
+
+def test_a_name_that_two_sets_have_is_refused():
+    with pytest.raises(TrainError, match="--val 'mixed' is given 2 times; give each set a name"):
+        validation_sets(['mixed=a', 'other=b', 'mixed=c'])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from datetime import datetime
 import math
+from statistics import median_low
 import time
 
 import torch
@@ -14,6 +16,7 @@ from training.forward import ENCODERS
 from training.train_config import TrainConfig, TrainError
 
 DAY_S = 86400
+STOPPED_S = 20.0        # a step as long, and as 5 usual ones, means that the process stood
 
 
 class Schedule:
@@ -56,6 +59,15 @@ class Schedule:
             return elapsed_s / self.seconds
         left = self.end - time.time()
         return 1.0 if left <= 0 else elapsed_s / (elapsed_s + left)
+
+
+def training_time(recent_s: Sequence[float]) -> float:
+    """
+    Return what the last step adds to the training time [s]: a stop of the process does not count.
+
+    :param recent_s: how long the last steps took by the clock [s], oldest first; some
+    """
+    return min(recent_s[-1], max(STOPPED_S, 5 * median_low(recent_s)))
 
 
 def next_time_of_day(text: str) -> float:

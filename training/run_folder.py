@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 import fcntl
 import json
+import math
 import os
 from pathlib import Path
 import subprocess
@@ -35,6 +36,14 @@ def locked(file) -> bool:
     except OSError:
         pass
     return True
+
+
+def step_of(line: str) -> float:
+    """Return the step of a line of log.jsonl; +inf if the line was cut off."""
+    try:
+        return json.loads(line)['step']
+    except ValueError:
+        return math.inf
 
 
 def on_cpu(state):
@@ -106,7 +115,7 @@ class RunFolder:
             return
         with self._writing():
             lines = [line for line in log.read_text().splitlines()
-                     if line.endswith('}') and json.loads(line)['step'] <= self.saved_step]
+                     if step_of(line) <= self.saved_step]
             part.write_text(''.join(f'{line}\n' for line in lines))
             part.replace(log)
 

@@ -26,7 +26,6 @@ from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median_low
 import sys
 import time
 
@@ -55,6 +54,7 @@ from training.optimise import (
     rate_factor,
     restore_statistics,
     Schedule,
+    training_time,
     update_ema,
 )
 from training.processes import new_accelerator
@@ -63,7 +63,6 @@ from training.run_folder import current_commit, on_cpu, RunFolder, Snapshot
 from training.train_config import read_config, TrainConfig, TrainError
 from training.validation import evaluate, validation_sets
 
-STOPPED_S = 20.0            # a step as long, and as 5 usual ones, means that the process stood
 BAD_STEPS = 25              # in a row; fp16 lowers its scale about 16 times at the start
 STATISTICS_IMAGES = 512
 MEMORY_MESSAGES = ('out of memory', "can't allocate memory", 'not enough memory',
@@ -335,7 +334,7 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
         step += 1
         samples += per_step * config.batch
         recent.append(time.monotonic() - start)
-        elapsed += min(recent[-1], max(STOPPED_S, 5 * median_low(recent)))
+        elapsed += training_time(recent)
 
         # --- telling
         now = time.monotonic()

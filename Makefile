@@ -10,9 +10,10 @@ else
   VENV_OPTIONS :=
   BASE := -r requirements/base.txt -r requirements/ros.txt
 endif
+SOURCES := da_ros training test bench fuzz launch requirements noxfile.py setup.py
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo demo-bag test test-slow test-gpu lint bench clean
+.PHONY: demo demo-bag test lint format test-slow test-gpu test-matrix bench fuzz soak coverage clean
 
 demo: $(VENV)/demo.done
 	$(RUN) -m da_ros.commands.demo --out demo_output
@@ -21,10 +22,16 @@ demo-bag: $(VENV)/test.done
 	rm -rf demo_output/demo_bag
 	$(RUN) -m training.demo_bag --out demo_output/demo_bag
 
-test: $(VENV)/test.done
-	$(RUN) -m ruff check da_ros training test bench launch setup.py
+# A file stays in one process, because its tests share what they have made.
+test: lint
+	$(RUN) -m pytest test -n 2 --dist loadfile --durations 15
+
+lint: $(VENV)/test.done
+	$(RUN) -m ruff check $(SOURCES)
 	$(RUN) -m mypy
-	$(RUN) -m pytest test
+
+format: $(VENV)/test.done
+	$(RUN) -m ruff check --fix $(SOURCES)
 
 test-slow: $(VENV)/test.done
 	$(RUN) -m pytest test -m slow --timeout 3600
@@ -32,9 +39,29 @@ test-slow: $(VENV)/test.done
 test-gpu: $(VENV)/test.done
 	$(RUN) -m pytest test -m gpu
 
+# Every Python on the PATH with numpy 1 and 2, Jazzy and Kilted: docs/compatibility.md.
+test-matrix: $(VENV)/test.done
+	$(VENV)/bin/nox -s tests table
+
 bench: $(VENV)/test.done
 	$(RUN) -m bench.stages
 	$(RUN) -m bench.end_to_end
+
+# Five seconds for each reader; `python -m fuzz --help` says how to look longer.
+fuzz: $(VENV)/test.done
+	$(RUN) -m fuzz --seconds 5
+	$(RUN) -m fuzz.commands --count 20
+
+# Half an hour of streaming; hours: make soak MINUTES=600
+MINUTES ?= 30
+soak: $(VENV)/test.done
+	$(RUN) -m bench.soak --minutes $(MINUTES)
+
+# A first floor, set before the whole suite was measured; it only rises.
+COVERAGE := 80
+coverage: $(VENV)/test.done
+	$(RUN) -m pytest test -n 2 --dist loadfile --cov=da_ros --cov=training --cov-report=term \
+	  --cov-fail-under=$(COVERAGE)
 
 $(VENV)/pyvenv.cfg:
 	@echo "Making the virtual environment $(VENV) ..."

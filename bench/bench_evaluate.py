@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 What an evaluation costs beside the estimator, its memory, and a LiDAR projection.
 
@@ -21,13 +23,13 @@ import time
 
 import numpy as np
 
-from da_ros.bag import BagReader
-from da_ros.bag_writer import BagWriter
+from da_ros.bags.bag import BagReader
+from da_ros.bags.bag_writer import BagWriter
 from da_ros.estimator import RangeEstimator
-from training.bag_truth import body_from_frame, TruthSource
 from training.demo_bag import DriveConfig, write_drive
-from training.evaluate_bag import BagEvaluation, evaluate_bag
-from training.projection import project_points, remove_hidden
+from training.scoring.bags.evaluation import BagEvaluation
+from training.scoring.bags.truth import body_from_frame, TruthSource
+from training.scoring.projection import project_points, remove_hidden
 
 
 def main() -> int:
@@ -62,17 +64,17 @@ def overhead(folder: Path) -> None:
     estimator = RangeEstimator(None, 'onnxruntime', 1)
     infer, spent = estimator.infer, np.zeros(2)
 
-    def timed_infer(image):
+    def timed_infer(image, seen):
         started = clocks()
-        range_map = infer(image)
+        range_map = infer(image, seen)
         spent[:] += clocks() - started
         return range_map
 
-    estimator.infer = timed_infer                      # type: ignore[method-assign]
+    estimator.infer = timed_infer                      # type: ignore[assignment]
     with BagReader(folder / 'bag') as bag:
         evaluation = evaluation_of(bag, estimator)
         started = clocks()
-        evaluate_bag(bag, evaluation, '/camera/image', ['/lidar/points'], folder)
+        evaluation.run(bag, '/camera/image', ['/lidar/points'])
         total = clocks() - started
     frames = len(evaluation.tables.rows)
     wall, cpu = 1000 * (total - spent) / frames
@@ -121,7 +123,7 @@ def peak_of(path: str, out: str, queue) -> None:
     """Put the peak memory [MB] of an evaluation into a queue."""
     with BagReader(path) as bag:
         evaluation = evaluation_of(bag, RangeEstimator(None, 'onnxruntime', 1))
-        evaluate_bag(bag, evaluation, '/camera/image', ['/lidar/points'], Path(out))
+        evaluation.run(bag, '/camera/image', ['/lidar/points'])
     scale = 1024 if sys.platform != 'darwin' else 1024 * 1024
     queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
 

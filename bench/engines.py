@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 What TensorRT engines cost: building, memory of many builds, and, where there is a GPU, starting
 from the cache, frames, and the node's work around them.
@@ -21,8 +23,9 @@ import time
 import numpy as np
 import psutil
 
-from da_ros.backends.base import BackendAbsent, feeds_for, open_backend
+from da_ros.backends.base import BackendAbsent, feeds_for
 from da_ros.backends.cuda import Cuda, identify
+from da_ros.backends.order import open_backend
 from da_ros.bundle import Bundle, load_bundle
 from da_ros.engines import jobs_for
 from da_ros.engines.build import build_plan
@@ -135,7 +138,7 @@ def measure_frames(bundle: Bundle, backend: str, precision: str) -> None:
     estimator = RangeEstimator(bundle, backend)
     while estimator.backend != f'{backend} {precision}':
         estimator.fall_back()
-    engine = estimator._backend
+    engine = estimator.chain.backend
     camera = np.random.default_rng(0).integers(0, 256, (960, 1920, 3), dtype=np.uint8)
     mask_m = bundle.select_mask(-1)
     feeds = feeds_for(bundle, estimator.network_image(camera), 0.0)

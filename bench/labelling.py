@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 How labelling spreads over processes.
 
@@ -24,7 +26,7 @@ import tempfile
 import cv2
 import numpy as np
 
-from training.checkpoint import save_checkpoint
+from training.checkpoints.checkpoint import save_checkpoint
 from training.networks import build_network
 
 SHARE = re.compile(r'process \d+: \d+ shards, (\d+) images in ([\d.]+) s \(([\d.]+) s of CPU')

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Size, memory and latency of the released architectures with random weights, against torch.
 
@@ -98,7 +100,7 @@ def make(model: str):
     """Return the graphs of a network with random weights."""
     import torch
 
-    from training.graph import make_graphs, Options
+    from training.bundling.graph import make_graphs, Options
     from training.networks import build_network
     torch.manual_seed(0)
     return make_graphs(build_network(*network_of(model)).eval(), Options())
@@ -116,7 +118,7 @@ def used_parameters(model: str) -> float:
 
 def write(model: str, folder: Path) -> float:
     """Export; return the peak memory [MB]."""
-    from training.graph import write_graph
+    from training.bundling.graph import write_graph
     graphs = make(model)
     for graph in (graphs.main, *graphs.masks.values()):
         write_graph(graph, folder)
@@ -127,9 +129,9 @@ def quantise(model: str, folder: Path) -> None:
     """Write int8 graphs, calibrated on one image: good for latency, not for accuracy."""
     import shutil
 
-    from training.graph import run_onnx
-    from training.precision import to_int8
-    from training.self_check import drawn_room
+    from training.bundling.graph import run_onnx
+    from training.bundling.precision import to_int8
+    from training.bundling.self_check import drawn_room
     (folder / 'int8').mkdir()
     feeds = {'image': drawn_room(SIZES[model])}
     features = run_onnx(folder / 'model.onnx', feeds)
@@ -142,7 +144,7 @@ def quantise(model: str, folder: Path) -> None:
 def measure(model: str, folder: Path, runtime: str, runs: int,
             threads: int) -> tuple[float, float]:
     """Return the best latency [ms] after one warm-up, and the peak memory [MB]."""
-    from training.self_check import drawn_room
+    from training.bundling.self_check import drawn_room
     image = drawn_room(SIZES[model])
     if runtime == 'torch':
         step = torch_step(model, image, threads)
@@ -161,8 +163,8 @@ def torch_step(model: str, image: np.ndarray, threads: int) -> Callable:
     """Return a run of the same graphs in torch."""
     import torch
 
-    from training.graph import run_torch
-    from training.parity import run_chain
+    from training.bundling.graph import run_torch
+    from training.bundling.parity import run_chain
     if threads:
         torch.set_num_threads(threads)
     graphs = make(model)
@@ -171,7 +173,7 @@ def torch_step(model: str, image: np.ndarray, threads: int) -> Callable:
 
 def backend_step(folder: Path, runtime: str, image: np.ndarray, threads: int) -> Callable:
     """Return a run in one of the robot's runtimes; int8 graphs hint fp32 for the rest."""
-    from da_ros.backends.base import open_backend
+    from da_ros.backends.order import open_backend
     name, variant = runtime.split()
     head = folder / 'mask_100.onnx'
     masks = {100.0: head} if head.exists() else {}
@@ -182,12 +184,12 @@ def backend_step(folder: Path, runtime: str, image: np.ndarray, threads: int) ->
 
 def bundle_of(folder: Path, masks: dict[float, Path], image: np.ndarray):
     """Return a bundle around graphs without a manifest."""
-    from da_ros.bundle import Bundle
+    from da_ros.bundle import Bundle, Graphs
     return Bundle(
         folder=folder, name='bench', kind='metric', precision='fp32', licence='',
         size_hw=image.shape[:2], resize='area', uses_camera_height=False, metres_per_unit=1.0,
         max_range_m=100.0, output_quantile=None, range_masks_m=tuple(masks),
-        main_graph=folder / 'model.onnx', mask_graphs=masks, self_checks=(), files={})
+        graphs={'fp32': Graphs(folder / 'model.onnx', masks)}, self_checks=(), files={})
 
 
 def print_seams(options: argparse.Namespace) -> None:
@@ -208,10 +210,11 @@ def predictions(options: argparse.Namespace) -> Iterator[tuple[str, np.ndarray, 
     import cv2
 
     from da_ros.estimator import RangeEstimator
-    from training.export import export, read_checkpoint, Request
-    from training.graph import Options
-    from training.predictors import RAW
-    from training.self_check import IMAGE_SUFFIXES
+    from training.bundling.graph import Options
+    from training.bundling.self_check import IMAGE_SUFFIXES
+    from training.checkpoints.reading import read_checkpoint
+    from training.export import export, Request
+    from training.scoring.predictors import RAW
     checkpoint = read_checkpoint(options.checkpoint, options.network)
     with tempfile.TemporaryDirectory() as folder:
         estimators = [RangeEstimator(export(Request(
@@ -225,7 +228,7 @@ def predictions(options: argparse.Namespace) -> Iterator[tuple[str, np.ndarray, 
 
 def seam_ratio(range_m: np.ndarray) -> float:
     """Return the mean log step at the seam over that elsewhere; 1 = no visible seam."""
-    from training.metrics import seam_metrics, seam_sums
+    from training.scoring.metrics import seam_metrics, seam_sums
     return seam_metrics(seam_sums(range_m))['seam_ratio']
 
 

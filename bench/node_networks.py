@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Bundles of the released architectures in the real node: memory and latency from its diagnostics.
 
@@ -29,7 +31,7 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 
 from da_ros.bundle import load_bundle
-from da_ros.commands.demo import transport
+from da_ros.ros.transport import PLAIN_TRANSPORT, use_shared_memory_profile
 
 PATIENCE_S = 600.0      # for loading, the self-check and each frame; a network may be large
 REPEAT_S = 5.0          # best effort may lose a frame
@@ -43,10 +45,11 @@ def main() -> None:
     parser.add_argument('bundles', nargs='+', type=Path)
     parser.add_argument('--backend', nargs='+', default=['onnxruntime', 'openvino'])
     parser.add_argument('--frames', type=int, default=5)
-    parser.add_argument('--profile', type=Path, default=Path('config/fastdds.xml'))
     parser.add_argument('--plain-transport', action='store_true')
     options = parser.parse_args()
-    os.environ.update(transport(options))
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ.update(PLAIN_TRANSPORT if options.plain_transport else {})
+    use_shared_memory_profile()
     print('| bundle | px | runtime | inference p50 ms | peak MB |\n|---|---|---|---|---|')
     for folder in options.bundles:
         bundle = load_bundle(folder)
@@ -64,7 +67,7 @@ def start_node(folder: Path, backend: str, parameters: list[str], log: Path) -> 
     """Start the node with a bundle; its output goes to a file."""
     with log.open('w') as stream:
         return subprocess.Popen(
-            [sys.executable, '-m', 'da_ros.node', '--ros-args', '-p', f'model:={folder}',
+            [sys.executable, '-m', 'da_ros.ros.node', '--ros-args', '-p', f'model:={folder}',
              '-p', f'backend:={backend}', *parameters], stdout=stream, stderr=subprocess.STDOUT)
 
 

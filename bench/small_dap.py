@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 A DAP of 8 M parameters trained for minutes: shows what random weights cannot.
 
@@ -24,11 +26,11 @@ from torch import nn, Tensor
 
 from da_ros.sphere import solid_angles
 from training import export, losses
-from training.augment import roll_azimuth
-from training.checkpoint import Checkpoint, save_checkpoint
+from training.bundling.heads import head_checkpoint
+from training.checkpoints.checkpoint import Checkpoint, save_checkpoint
+from training.data.augment import roll_azimuth
+from training.data.sample import Sample
 from training.data.shards import ShardSet
-from training.heads import head_checkpoint
-from training.metrics import mask_counts, mask_metrics, within_threshold
 from training.networks.dap import (
     Dap,
     DapConfig,
@@ -41,8 +43,8 @@ from training.networks.dap import (
 from training.networks.dpt import DptConfig
 from training.networks.spherevit import imagenet_normalised
 from training.networks.vit import LayerScale, VitConfig
-from training.predictors import BundlePredictor
-from training.sample import Sample
+from training.scoring.metrics import mask_counts, mask_metrics, within_threshold
+from training.scoring.predictors import BundlePredictor
 
 MASKS_M = (10.0, 20.0, 50.0, 100.0)
 BATCH = 4

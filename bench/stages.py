@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Everything of a frame but inference and transport, stage by stage, and what message assembly costs
 against one plain copy of the same bytes.
@@ -14,14 +16,18 @@ import time
 import numpy as np
 from sensor_msgs.msg import Image, LaserScan, PointCloud2
 
-from da_ros import conversions as to_ros
 from da_ros.bundle import load_bundle
+from da_ros.cameras.models import ErpCamera, FisheyeCamera, Lens
 from da_ros.config import PointsConfig, RangeRule, ScanConfig
-from da_ros.estimator import apply_rule, resize_erp
+from da_ros.estimator import apply_rule
+from da_ros.panorama import resize_erp
 from da_ros.pixels import image_from_msg
 from da_ros.points import PointProjector
+from da_ros.projection import Projection
 from da_ros.range_map import RangeMap, resample_nearest
+from da_ros.ros import conversions as to_ros
 from da_ros.scan import ScanProjector
+from da_ros.sphere import rotation_from_rpy
 
 REPEATS = 200
 HEADER = to_ros.header_for(10**9, 'camera_frame')
@@ -69,6 +75,27 @@ def main() -> None:
         print(f'| {name} | {spent:.3f} |')
     print(f'| sum | {total:.3f} |')
     messages(range_map, points.project(range_map).copy(), every_point, scans)
+    projections(image_from_msg(camera))
+
+
+def projections(image: np.ndarray) -> None:
+    """Print what a turned or dual-fisheye frame costs against the resize of a level one."""
+    tilt = rotation_from_rpy(0.1, -0.2, 0.3)
+    circles = FisheyeCamera((960, 1920), (Lens((480, 480), 470, 200),
+                                          Lens((1440, 480), 470, 200, yaw_deg=180)))
+    print('\n| 960 x 1920 to | resize ms | turned ms | ratio | two circles ms | ratio '
+          '| new table ms |\n|---|---|---|---|---|---|---|')
+    for size_hw in ((256, 512), (512, 1024)):
+        turned = Projection(ErpCamera(), (960, 1920), size_hw, tilt)
+        fisheye = Projection(circles, (960, 1920), size_hw, tilt)
+        times = [median_ms(work) for work in (
+            lambda size_hw=size_hw: resize_erp(image, size_hw, 'area'),
+            lambda turned=turned: turned.image(image),
+            lambda fisheye=fisheye: fisheye.image(image),
+            lambda size_hw=size_hw: Projection(ErpCamera(), (960, 1920), size_hw, tilt))]
+        print(f'| {size_hw[0]} x {size_hw[1]} | {times[0]:.2f} | {times[1]:.2f} '
+              f'| {times[1] / times[0]:.2f} | {times[2]:.2f} | {times[2] / times[0]:.2f} '
+              f'| {times[3]:.1f} |')
 
 
 def messages(range_map: RangeMap, records: np.ndarray, every_point: PointProjector,

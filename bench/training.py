@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Training speed: data, steps, and how long steps wait for data.
 
@@ -21,15 +23,15 @@ import time
 import numpy as np
 import torch
 
-from training.batches import Batches, fastest_format, load, one_thread, Sources
+from training.bundling.self_check import drawn_room
+from training.data.sample import Sample
 from training.data.shards import write_shard
-from training.forward import Forward, image_size
 from training.networks import build_network
-from training.objectives import make_objective
-from training.optimise import clip, parameter_groups, update_ema
-from training.sample import Sample
-from training.self_check import drawn_room
-from training.train_config import read_config, TrainConfig
+from training.run.batches import Batches, fastest_format, load, one_thread, Sources
+from training.run.config import read_config, TrainConfig
+from training.run.forward import Forward, image_size
+from training.run.objectives import make_objective
+from training.run.optimise import clip, parameter_groups, update_ema
 
 WARMING = 100        # batches at most that fill the memory before it is measured
 HEADER = '| part | ms wall | ms CPU | samples/s wall | samples/s CPU |\n|---|---|---|---|---|'

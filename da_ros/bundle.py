@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 The bundle: a folder with `model.yaml` and ONNX graphs, the one contract with training.
 
@@ -22,7 +24,8 @@ The bundle: a folder with `model.yaml` and ONNX graphs, the one contract with tr
     accuracy: []                  # rows of the stored accuracy table
     self_check:
       - {image: self_check/0.png, camera_height_m: 0.0, expected: self_check/0.npz}
-    files: {model.onnx: <sha256>, ...}   # every file that the lines above name
+    files: {model.onnx: <sha256>, ...}   # every file that the lines above name, and those that
+                                         # a graph takes its weights from
 
 Main graph, in: `image` uint8 (H, W, 3) BGR, and `camera_height_m` float32 (1,) if
 `input.camera_height`; out: `range_m` (H, W) float32 and, where the heads share the trunk,
@@ -36,14 +39,21 @@ know it checks every file and runs `graphs`, which is right.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-import hashlib
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from da_ros.documents import (
+    check_signature,
+    DocumentError,
+    Fields,
+    read_bytes,
+    SignatureError,
+    yaml_of,
+    yaml_text,
+)
 from da_ros.errors import DaRosError
+from da_ros.onnx_files import external_files, sha256_of
 
 FORMAT = 1
 KINDS = ('metric', 'scale_invariant')
@@ -51,6 +61,8 @@ PRECISIONS = ('fp32', 'fp16', 'int8')      # from the most exact to the fastest
 RESIZES = ('area', 'linear', 'cubic')
 DEFAULT_NAME = 'pano_tiny'
 MANIFEST = 'model.yaml'
+LARGEST_HEIGHT = 8192                      # px; of a network
+LONGEST_NAME = 255
 
 
 class BundleError(DaRosError):
@@ -90,34 +102,34 @@ class Bundle:
     max_range_m: float | None
     output_quantile: float | None
     range_masks_m: tuple[float, ...]
-    main_graph: Path
-    mask_graphs: dict[float, Path]
+    graphs: dict[str, Graphs]           # by precision; `precision` is that of the network itself
     self_checks: tuple[SelfCheck, ...]
     files: dict[str, str]
     provenance: dict[str, Any] = field(default_factory=dict)
     accuracy: list[Any] = field(default_factory=list)
-    variants: dict[str, Graphs] = field(default_factory=dict)
 
     @property
     def precisions(self) -> tuple[str, ...]:
         """Precisions for which there are graphs, the fastest first."""
-        return tuple(precision for precision in reversed(PRECISIONS)
-                     if precision == self.precision or precision in self.variants)
+        return tuple(precision for precision in reversed(PRECISIONS) if precision in self.graphs)
 
-    def graphs(self, precision: str) -> Graphs:
+    @property
+    def own(self) -> Graphs:
+        """The graphs of the network itself, of which the other precisions are conversions."""
+        return self.graphs[self.precision]
+
+    def graphs_in(self, precision: str) -> Graphs:
         """
         Return the graphs of one precision.
 
         :raises BundleError: if the bundle has none; lists those it has
         """
-        if precision == self.precision:
-            return Graphs(self.main_graph, self.mask_graphs)
-        if precision not in self.variants:
+        if precision not in self.graphs:
             raise BundleError(
                 f'bundle {self.name!r} has no {precision} graphs, only '
                 f'{", ".join(self.precisions)}; add them with `python -m training.export '
                 f'--bundle {self.folder} --also {precision}`')
-        return self.variants[precision]
+        return self.graphs[precision]
 
     def select_mask(self, range_mask_m: float) -> float:
         """
@@ -127,6 +139,7 @@ class Bundle:
         :return: one of `range_masks_m`, or 0.0 for off
         :raises BundleError: if the bundle has no such mask; lists those it has
         """
+        # Refused, not rounded: the next one down would publish obstacles as empty.
         if range_mask_m == -1:
             return max(self.range_masks_m, default=0.0)
         if range_mask_m == 0 or range_mask_m in self.range_masks_m:
@@ -143,20 +156,30 @@ def shipped_bundles() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(folder.glob(f'*/{MANIFEST}'))}
 
 
-def load_bundle(folder: str | Path | None = None) -> Bundle:
+def load_bundle(folder: str | Path | None = None, signers: str | Path = '') -> Bundle:
     """
     Read and check a bundle; every named file must be there and have its stored sha256.
 
     :param folder: the bundle's folder, or the name of one that ships with the package (a folder
         of that name goes first); None or '' = the default bundle
+    :param signers: file of the allowed signers, one of whom must have signed a bundle that does
+        not ship with the package; '' = not asked
     :raises BundleError: naming the file and the remedy; nothing is loaded by halves
     """
-    path = Path(folder or DEFAULT_NAME).expanduser()
+    path, shipped = Path(folder or DEFAULT_NAME).expanduser(), shipped_bundles()
     if not folder or not path.is_dir():
-        path = shipped_bundles().get(str(path), path)
-    manifest = _read_manifest(path)
-    bundle = _parse(path, manifest)
-    _check_files(bundle)
+        path = shipped.get(str(path), path)
+    try:
+        own = path.resolve() in [other.resolve() for other in shipped.values()]
+        bundle = _parse(path, _read_manifest(path, '' if own else signers))
+        check_files(bundle)
+    except SignatureError as error:
+        raise BundleError(str(error)) from error
+    except DocumentError as error:
+        raise BundleError(f'{error}; restore it, or re-export with `python -m training.export`'
+                          ) from error
+    except OSError as error:
+        raise BundleError(f'bundle {path} cannot be read: {error}') from error
     return bundle
 
 
@@ -166,10 +189,12 @@ def write_manifest(bundle: Bundle) -> None:
 
     :raises BundleError: if a named file is missing or the result would not load
     """
-    names = _named_files(bundle)
-    for name in names:
-        if not (bundle.folder / name).is_file():
-            raise BundleError(f'bundle file {bundle.folder / name} is missing; write it first')
+    names: list[str] = []
+    for found in (_named_files, _weight_files):       # the latter reads the former
+        names += found(bundle)
+        for name in names:
+            if not (bundle.folder / name).is_file():
+                raise BundleError(f'bundle file {bundle.folder / name} is missing; write it first')
     manifest = {
         'format': FORMAT, 'name': bundle.name, 'kind': bundle.kind,
         'precision': bundle.precision, 'licence': bundle.licence,
@@ -179,77 +204,72 @@ def write_manifest(bundle: Bundle) -> None:
         'metres_per_unit': bundle.metres_per_unit, 'max_range_m': bundle.max_range_m,
         'output_quantile': bundle.output_quantile,
         'range_masks_m': list(bundle.range_masks_m),
-        'graphs': _graph_names(bundle, bundle.graphs(bundle.precision)),
+        'graphs': _graph_names(bundle, bundle.own),
         'variants': {precision: _graph_names(bundle, graphs)
-                     for precision, graphs in bundle.variants.items()},
+                     for precision, graphs in bundle.graphs.items()
+                     if precision != bundle.precision},
         'accuracy': bundle.accuracy,
         'self_check': [asdict(check) for check in bundle.self_checks],
         'files': {name: sha256_of(bundle.folder / name) for name in names}}
+    # In one step: after a crash the old manifest is there, not half of a new one.
     temporary = bundle.folder / (MANIFEST + '.part')
-    temporary.write_text(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True))
+    temporary.write_text(yaml_text(manifest), encoding='utf-8')
     temporary.replace(bundle.folder / MANIFEST)
     load_bundle(bundle.folder)
 
 
-def sha256_of(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open('rb') as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path, signers: str | Path) -> Fields:
     if not path.is_dir():
         raise BundleError(f'bundle folder {path} does not exist; give the folder that holds '
                           f'{MANIFEST}, one that ships with da_ros ({", ".join(shipped_bundles())}'
                           '), or make one with `python -m training.export`')
-    file = path / MANIFEST
+    file = _inside(path, MANIFEST)
     if not file.is_file():
         raise BundleError(f'{path} has no {MANIFEST}, so it is not a bundle; make one with '
                           '`python -m training.export`')
-    try:
-        manifest = yaml.safe_load(file.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise BundleError(f'{file} is not readable YAML ({reason}); restore it') from error
-    if not isinstance(manifest, dict) or manifest.get('format') != FORMAT:
-        found = manifest.get('format') if isinstance(manifest, dict) else type(manifest).__name__
-        raise BundleError(f'{file} has bundle format {found!r}, this version reads {FORMAT}; '
+    content = read_bytes(file)
+    if signers:                       # of what is read below, not of what lies there by then
+        check_signature(content, file, Path(signers).expanduser())
+    manifest = yaml_of(content, file)
+    found = manifest.get('format') if isinstance(manifest, dict) else type(manifest).__name__
+    if found != FORMAT or isinstance(found, bool):
+        raise BundleError(f'{file} has bundle format {found!r:.40}, this version reads {FORMAT}; '
                           're-export with `python -m training.export`')
-    return manifest
+    return Fields(manifest, str(file))
 
 
-def _parse(path: Path, manifest: dict[str, Any]) -> Bundle:
-    try:
-        size = manifest['input']['size_hw']
-        graphs = _graphs(path, manifest['graphs'])
-        bundle = Bundle(
-            folder=path.absolute(), name=str(manifest['name']), kind=manifest['kind'],
-            precision=manifest['precision'], licence=str(manifest['licence']),
-            size_hw=(int(size[0]), int(size[1])), resize=manifest['input']['resize'],
-            uses_camera_height=bool(manifest['input']['camera_height']),
-            metres_per_unit=manifest['metres_per_unit'], max_range_m=manifest['max_range_m'],
-            output_quantile=manifest.get('output_quantile'),
-            range_masks_m=tuple(float(t) for t in manifest['range_masks_m']),
-            main_graph=graphs.main, mask_graphs=graphs.range_masks,
-            self_checks=tuple(SelfCheck(**check) for check in manifest.get('self_check') or ()),
-            files=dict(manifest['files']), provenance=manifest.get('provenance') or {},
-            accuracy=manifest.get('accuracy') or [],
-            variants={precision: _graphs(path, named)
-                      for precision, named in (manifest.get('variants') or {}).items()})
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise BundleError(f'{path / MANIFEST} has a missing or unreadable field ({error}); '
-                          're-export with `python -m training.export`') from error
+def _parse(path: Path, manifest: Fields) -> Bundle:
+    image = manifest.fields('input')
+    precision = manifest.take('precision', str)
+    variants = manifest.fields('variants', {})
+    bundle = Bundle(
+        folder=path.absolute(), name=manifest.take('name', str), kind=manifest.take('kind', str),
+        precision=precision, licence=manifest.take('licence', str),
+        size_hw=(*image.listed('size_hw', int),), resize=image.take('resize', str),
+        uses_camera_height=image.take('camera_height', bool),
+        metres_per_unit=manifest.take('metres_per_unit', float, None),
+        max_range_m=manifest.take('max_range_m', float, None),
+        output_quantile=manifest.take('output_quantile', float, None),
+        range_masks_m=tuple(manifest.listed('range_masks_m', float)),
+        graphs={precision: _graphs(path, manifest.fields('graphs'))},
+        self_checks=tuple(
+            SelfCheck(check.take('image', str), check.take('expected', str),
+                      check.take('camera_height_m', float, 0.0))
+            for check in (Fields(values, f'{path / MANIFEST}: self_check[{index}]')
+                          for index, values in enumerate(manifest.take('self_check', list, [])))),
+        files=manifest.mapped('files', str, str),
+        provenance=manifest.take('provenance', dict, {}),
+        accuracy=manifest.take('accuracy', list, []))
+    _check_variants(bundle, list(variants.values))
+    bundle.graphs.update({name: _graphs(path, variants.fields(name)) for name in variants.values})
     _check_values(bundle)
     return bundle
 
 
-def _graphs(path: Path, named: dict[str, Any]) -> Graphs:
-    heads = named.get('range_masks') or {}
-    return Graphs(_inside(path, named['main']),
-                  {float(t): _inside(path, name) for t, name in heads.items()})
+def _graphs(path: Path, named: Fields) -> Graphs:
+    heads = named.mapped('range_masks', float, str, {})
+    return Graphs(_inside(path, named.take('main', str)),
+                  {t: _inside(path, name) for t, name in heads.items()})
 
 
 def _graph_names(bundle: Bundle, graphs: Graphs) -> dict[str, Any]:
@@ -257,47 +277,70 @@ def _graph_names(bundle: Bundle, graphs: Graphs) -> dict[str, Any]:
             'range_masks': {t: _relative(bundle, p) for t, p in graphs.range_masks.items()}}
 
 
+def _check_variants(bundle: Bundle, variants: list[Any]) -> None:
+    if not all(name in PRECISIONS and name != bundle.precision for name in variants):
+        _refuse(bundle, f'variants {variants!r:.60} are not {PRECISIONS} beside precision '
+                        f'{bundle.precision!r}')
+
+
 def _check_values(bundle: Bundle) -> None:
-    height, width = bundle.size_hw
-    metric = bundle.kind == 'metric'
-    number = (int, float)
+    size, metric = bundle.size_hw, bundle.kind == 'metric'
+    masks, heads = list(bundle.range_masks_m), sorted(bundle.own.range_masks)
+    most_m, unit_m, quantile = bundle.max_range_m, bundle.metres_per_unit, bundle.output_quantile
     rules = (
-        (bundle.kind in KINDS, f'kind {bundle.kind!r} is none of {KINDS}'),
-        (bundle.precision in PRECISIONS, f'precision {bundle.precision!r} is not {PRECISIONS}'),
-        (bundle.resize in RESIZES, f'resize {bundle.resize!r} is none of {RESIZES}'),
-        (height > 0 and width == 2 * height, f'size_hw {bundle.size_hw} is not 1:2'),
-        (not metric or (isinstance(bundle.max_range_m, number) and bundle.max_range_m > 0),
-         f'max_range_m {bundle.max_range_m!r} must be positive for a metric bundle'),
-        (not metric or (isinstance(bundle.metres_per_unit, number) and bundle.metres_per_unit > 0),
-         f'metres_per_unit {bundle.metres_per_unit!r} must be positive for a metric bundle'),
-        (bundle.output_quantile is None or (isinstance(bundle.output_quantile, number)
-                                            and 0 < bundle.output_quantile <= 1),
-         f'output_quantile {bundle.output_quantile!r} is not null or in (0, 1]'),
-        (list(bundle.range_masks_m) == sorted(set(bundle.range_masks_m))
-         and all(t > 0 for t in bundle.range_masks_m),
-         f'range_masks_m {bundle.range_masks_m} must be positive and rising'),
-        (not bundle.mask_graphs or tuple(sorted(bundle.mask_graphs)) == bundle.range_masks_m,
-         f'graphs.range_masks {sorted(bundle.mask_graphs)} differ from range_masks_m '
-         f'{list(bundle.range_masks_m)}'),
-        (set(bundle.variants) <= set(PRECISIONS) - {bundle.precision},
-         f'variants {list(bundle.variants)} are not {PRECISIONS} beside precision '
-         f'{bundle.precision!r}'),
-        (all(set(graphs.range_masks) == set(bundle.mask_graphs)
-             for graphs in bundle.variants.values()),
-         f'variants {list(bundle.variants)} have not the range_masks of graphs, '
-         f'{sorted(bundle.mask_graphs)}'),
-    )
+        (bundle.name.isprintable() and 0 < len(bundle.name) <= LONGEST_NAME,
+         f'name {bundle.name!r:.60} is not one line of at most {LONGEST_NAME} characters'),
+        (bundle.kind in KINDS, f'kind {bundle.kind!r:.60} is none of {KINDS}'),
+        (bundle.precision in PRECISIONS,
+         f'precision {bundle.precision!r:.60} is not {PRECISIONS}'),
+        (bundle.resize in RESIZES, f'resize {bundle.resize!r:.60} is none of {RESIZES}'),
+        (len(size) == 2 and 0 < size[0] <= LARGEST_HEIGHT and size[1] == 2 * size[0],
+         f'input.size_hw {size!s:.60} is not 1:2, or higher than {LARGEST_HEIGHT}'),
+        ((most_m is None and not metric) or (most_m is not None and most_m > 0),
+         f'max_range_m {most_m} must be positive for a metric bundle'),
+        ((unit_m is None and not metric) or (unit_m is not None and unit_m > 0),
+         f'metres_per_unit {unit_m} must be positive for a metric bundle'),
+        (quantile is None or 0 < quantile <= 1,
+         f'output_quantile {quantile} is not null or in (0, 1]'),
+        (masks == sorted(set(masks)) and all(t > 0 for t in masks),
+         f'range_masks_m {masks!s:.60} must be positive and rising'),
+        (not heads or heads == masks,
+         f'graphs.range_masks {heads} differ from range_masks_m {masks}'),
+        (all(set(graphs.range_masks) == set(heads) for graphs in bundle.graphs.values()),
+         f'variants {list(bundle.graphs)[1:]} have not the range_masks of graphs, {heads}'))
     for holds, message in rules:
         if not holds:
-            raise BundleError(f'{bundle.folder / MANIFEST}: {message}; '
-                              're-export with `python -m training.export`')
+            _refuse(bundle, message)
+
+
+def _refuse(bundle: Bundle, message: str) -> None:
+    raise BundleError(f'{bundle.folder / MANIFEST}: {message}; re-export with '
+                      '`python -m training.export`')
+
+
+def _graph_paths(bundle: Bundle) -> list[Path]:
+    return [path for graphs in map(bundle.graphs_in, bundle.precisions)
+            for path in (graphs.main, *graphs.range_masks.values())]
 
 
 def _named_files(bundle: Bundle) -> list[str]:
-    paths = [path for graphs in map(bundle.graphs, bundle.precisions)
-             for path in (graphs.main, *graphs.range_masks.values())]
-    return [*(_relative(bundle, path) for path in paths),
+    return [*(_relative(bundle, path) for path in _graph_paths(bundle)),
             *(name for check in bundle.self_checks for name in (check.image, check.expected))]
+
+
+def _weight_files(bundle: Bundle) -> list[str]:
+    """Return the files that the graphs take their weights from, which must be there and hashed."""
+    found = []
+    for graph in _graph_paths(bundle):
+        try:
+            beside = external_files(graph)
+        except ValueError as error:
+            raise BundleError(f'bundle file {error}; restore it or re-export') from error
+        # ONNX counts from the graph's own folder.
+        within = graph.parent.absolute().relative_to(bundle.folder.absolute())
+        found += [_relative(bundle, _inside(bundle.folder, (within / name).as_posix()))
+                  for name in beside]
+    return sorted(set(found))
 
 
 def _relative(bundle: Bundle, path: Path) -> str:
@@ -309,19 +352,37 @@ def _relative(bundle: Bundle, path: Path) -> str:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    if Path(name).is_absolute() or '..' in Path(name).parts:
-        raise BundleError(f'bundle {folder} names {name!r} outside its own folder; refused')
-    return folder.absolute() / name
+    """Return a file of a bundle; what was checked must be what lies there, not behind a link."""
+    path = folder.absolute() / name
+    if not name.isprintable() or len(name) > LONGEST_NAME:
+        raise BundleError(f'bundle {folder} names {name!r:.80}, which is no name of a file')
+    if (Path(name).is_absolute() or '..' in Path(name).parts
+            or not path.resolve().is_relative_to(folder.resolve())):
+        raise BundleError(f'bundle {folder} names {name!r:.80} outside its own folder (or leads '
+                          'there by a link); refused')
+    return path
 
 
-def _check_files(bundle: Bundle) -> None:
-    for name in sorted({*_named_files(bundle), *bundle.files}):
-        path = bundle.folder / name
-        _inside(bundle.folder, name)
-        if name not in bundle.files:
-            raise BundleError(f'{bundle.folder / MANIFEST} has no sha256 for {name}; re-export')
-        if not path.is_file():
-            raise BundleError(f'bundle file {path} is missing; restore it or re-export')
-        if sha256_of(path) != bundle.files[name]:
-            raise BundleError(f'bundle file {path} is not the one that {MANIFEST} describes '
-                              '(sha256 differs); restore it or re-export')
+def check_files(bundle: Bundle) -> None:
+    """
+    Raise BundleError unless every file of a loaded bundle is there and has its sha256.
+
+    :raises BundleError: naming the first that has not
+    """
+    checked: set[str] = set()
+    # Twice: what a graph names beside itself is believed only after its own hash.
+    for names in (lambda: {*_named_files(bundle), *bundle.files}, lambda: _weight_files(bundle)):
+        for name in sorted({*names()} - checked):
+            _check_file(bundle, name)
+            checked.add(name)
+
+
+def _check_file(bundle: Bundle, name: str) -> None:
+    path = _inside(bundle.folder, name)
+    if name not in bundle.files:
+        raise BundleError(f'{bundle.folder / MANIFEST} has no sha256 for {name}; re-export')
+    if not path.is_file():
+        raise BundleError(f'bundle file {path} is missing; restore it or re-export')
+    if sha256_of(path) != bundle.files[name]:
+        raise BundleError(f'bundle file {path} is not the one that {MANIFEST} describes '
+                          '(sha256 differs); restore it or re-export')

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Every parameter once: name, default, unit, range and description.
 
@@ -10,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from da_ros.backends.base import BACKEND_CHOICES
+from da_ros.backends.order import BACKEND_CHOICES
+from da_ros.jpeg_png import MAX_IMAGE_PIXELS
 
 
 def _value(default: Any, text: str, minimum: float | None = None, maximum: float | None = None,
@@ -46,8 +49,12 @@ class RangeRule:
 class EstimatorConfig:
     """What is loaded at configure."""
 
-    model: str = _value('', 'Bundle folder, or a name: pano_tiny, pano_small; empty = pano_tiny.',
+    model: str = _value('', 'Bundle folder, or a name: pano_base, pano_tiny; empty = pano_base '
+                        'where it sustains 8 Hz on this machine, measured once, else pano_tiny.',
                         runtime=False)
+    model_signers: str = _value(
+        '', 'File of allowed signers (ssh-keygen), one of whom must have signed a bundle that '
+        'does not ship with the package; empty = not asked.', runtime=False)
     backend: str = _value('auto', 'Inference runtime: auto tries them in the order given here.',
                           choices=BACKEND_CHOICES, runtime=False)
     threads: int = _value(0, 'CPU threads of the inference runtime; 0 = its choice.', 0, 256,
@@ -64,6 +71,7 @@ class ScaleConfig:
         choices=('none', 'camera_height', 'fixed'))
     metres_per_unit: float = _value(
         1.0, 'Metres per unit of the bundle where scale.source is fixed.', 1e-3, 1e3)
+    track: bool = _value(False, 'Hold the scale over time by the floor; needs a fixed height.')
 
 
 @dataclass(frozen=True)
@@ -72,11 +80,41 @@ class InputConfig:
 
     autostart: bool = _value(True, 'Configure and activate without a lifecycle manager.',
                              runtime=False)
+    camera: str = _value(
+        '', 'Camera profile, whose values are the defaults of other parameters: a name of '
+        'config/cameras (generic, insta360_ros, insta360_fisheye, theta, gazebo), or a path; '
+        'read once, when the node starts.', runtime=False)
+    cameras: tuple[str, ...] = _value(
+        (), 'Names of several cameras, as [front, rear]: each has a namespace of its own '
+        'for its image and its outputs, and all take turns in one network. NAME.PARAMETER gives '
+        'one of them a value of its own. Empty = one camera, without a namespace; read once, when '
+        'the node starts.', runtime=False)
+    image_topic: str = _value(
+        'image', 'Topic of raw images; that of compressed ones is the same with /compressed.',
+        runtime=False)
     image_transport: str = _value(
-        'raw', 'raw subscribes to `image`, compressed to `image/compressed`.',
-        choices=('raw', 'compressed'), runtime=False)
+        'raw', 'raw subscribes to the image topic, compressed to its jpeg or png, h264 to its '
+        'video (needs PyAV: the extra da_ros[video]).',
+        choices=('raw', 'compressed', 'h264'), runtime=False)
+    max_image_pixels: int = _value(
+        MAX_IMAGE_PIXELS, 'Larger JPEG and PNG images are refused before they are decoded [px].',
+        1, 1_000_000_000)
     stamp_offset_s: float = _value(
         0.0, 'Added to every stamp [s]; negative for cameras that stamp late.', -5, 5)
+    consumer_timeout_s: float = _value(
+        1.0, 'Age of the data when published [s] from which diagnostics warn: the shortest '
+        'timeout of those that use it.', 0.01, 60)
+
+
+@dataclass(frozen=True)
+class ImageHealthConfig:
+    """Pictures that do not show the world; diagnostics tell them in any case."""
+
+    act: bool = _value(False, 'Publish as unknown (NaN) what a frozen, black or over-exposed '
+                       'picture or a dirty part of the lens shows, never as empty.')
+    frozen_s: float = _value(
+        0.8, 'For how long the same picture may come with new stamps [s]; 0 = for ever, for '
+        'simulations that stand still.', 0, 60)
 
 
 @dataclass(frozen=True)
@@ -95,6 +133,70 @@ class ErpConfig:
         -90, 90)
     yaw_deg: float = _value(
         0.0, 'Yaw of the image centre in the body frame [deg], positive to the left.', -180, 180)
+    mirrored: bool = _value(False, 'Left and right of the image are exchanged.', runtime=False)
+
+
+@dataclass(frozen=True)
+class FisheyeConfig:
+    """Images that are fisheye circles instead of a panorama."""
+
+    calibration: str = _value(
+        '', 'Calibration file of da_ros_fisheye; empty = images are panoramas.', runtime=False)
+
+
+@dataclass(frozen=True)
+class MountingConfig:
+    """Where the camera's body sits on the robot."""
+
+    base_from_camera: str = _value(
+        '', '"x y z roll pitch yaw" [m, rad] of the camera body in the base frame, for levelling, '
+        'memory and body_mask.boxes; empty = at its origin, level. Not with levelling.source tf.',
+        runtime=False)
+
+
+@dataclass(frozen=True)
+class LevellingConfig:
+    """Which way is up: the panorama is turned upright before inference, ranges are turned back."""
+
+    source: str = _value(
+        'fixed', 'fixed = roll and pitch of base_from_camera; imu = orientation of an IMU, '
+        'imu_acceleration = its low-passed acceleration, odometry = orientation of the base, tf = '
+        'that of the camera body in levelling.frame.',
+        choices=('fixed', 'imu', 'imu_acceleration', 'odometry', 'tf'), runtime=False)
+    imu_topic: str = _value('imu', 'Topic of sensor_msgs/Imu.', runtime=False)
+    body_from_imu: str = _value(
+        '', '"roll pitch yaw" [rad] of the IMU in the camera body frame; empty = aligned with it.',
+        runtime=False)
+    odometry_topic: str = _value('odometry', 'Topic of nav_msgs/Odometry.', runtime=False)
+    frame: str = _value('odom', 'Gravity-aligned frame, for levelling.source tf.', runtime=False)
+    time_constant_s: float = _value(
+        0.5, 'Low pass of imu_acceleration [s].', 0.01, 60, runtime=False)
+    wait_s: float = _value(
+        0.05, 'How long a frame waits for the tilt of its stamp [s]; then the nearest within '
+        '0.5 s is taken, or roll and pitch of base_from_camera with a warning.', 0, 1)
+
+
+@dataclass(frozen=True)
+class BodyMaskConfig:
+    """Where the camera sees the robot itself: NaN there, neither obstacle nor empty."""
+
+    picture: str = _value(
+        '', "PNG of the camera's image, white where the robot is (da_ros_body_mask makes one).",
+        runtime=False)
+    below_deg: float = _value(
+        -90.0, 'All below this elevation in the camera body frame is the robot [deg]; -90 = off.',
+        -90, 0, runtime=False)
+    boxes: str = _value(
+        '', 'Boxes of the robot in the base frame: "x0 y0 z0 x1 y1 z1; ..." [m].', runtime=False)
+
+
+@dataclass(frozen=True)
+class ViewsConfig:
+    """Virtual pinhole cameras."""
+
+    views: str = _value(
+        '', '"NAME YAW PITCH FOV WIDTHxHEIGHT; ..." [deg, px]: depth along the axis (REP 118), '
+        'image and camera_info on views/NAME.', runtime=False)
 
 
 @dataclass(frozen=True)
@@ -117,6 +219,39 @@ class PointsConfig:
     rgb: bool = _value(False, 'Add the colour of the camera image as field rgb.')
     organised: bool = _value(False, 'Publish height x width points with NaN where there is no '
                              'finite range.')
+    thinning: str = _value(
+        'nearest', 'nearest keeps the nearest pixel of each of max_points cells of the sphere, '
+        'uniform the same pixels in every frame.', choices=('nearest', 'uniform'))
+    too_near: str = _value(
+        'range_min', 'What is closer than min_range_m: a point at min_range_m, or left out, where '
+        'a robot does not see it.', choices=('range_min', 'minus_inf'))
+    floor: str = _value('keep', 'Floor points (floor.up_to_m): keep or drop.',
+                        choices=('keep', 'drop'))
+    height: bool = _value(False, 'Add the height over the fitted floor [m] as field height; it is '
+                          'absent until a floor was seen.')
+    age: bool = _value(False, 'Add the age of what is remembered [s] as field age; 0 = seen now.')
+    clearing_range_m: float = _value(
+        0.0, 'Where points_clearing puts its points [m]; 0 = limit + 0.1. Must be beyond the '
+        'range up to which the consumer marks.', 0, 1100)
+
+
+@dataclass(frozen=True)
+class EdgesConfig:
+    """Flying pixels: between a near thing and what is behind it, where nothing is."""
+
+    points: bool = _value(True, 'Drop flying pixels from points; depth, scan and mask keep them.')
+    grazing_deg: float = _value(
+        5.0, 'Flattest angle between ray and surface that is believed [deg]; what changes faster '
+        'is an edge.', 0.5, 45)
+
+
+@dataclass(frozen=True)
+class FloorConfig:
+    """The floor that is fitted to the lower part of the panorama."""
+
+    up_to_m: float = _value(
+        0.1, 'Height over the fitted floor up to which a point is floor [m]; leave a tenth of the '
+        'camera height.', 0, 5)
 
 
 @dataclass(frozen=True)
@@ -129,6 +264,39 @@ class ScanConfig:
         'camera_height_m > 0.', -50, 50)
     max_height_m: float = _value(
         0.2, 'Upper edge of the height band [m], relative as the lower edge.', -50, 50)
+    too_near: str = _value(
+        'range_min', 'What is closer than min_range_m: a beam of exactly min_range_m, or -inf, '
+        'which consumers drop.', choices=('range_min', 'minus_inf'))
+    floor: str = _value(
+        'keep', 'drop = the fitted floor (floor.up_to_m) is no obstacle even where a tilt lifts '
+        'it into the band.', choices=('keep', 'drop'))
+
+
+@dataclass(frozen=True)
+class CliffConfig:
+    """A scan of drops: beams in which the floor ends though nothing stands there."""
+
+    enabled: bool = _value(False, 'Publish cliff.', runtime=False)
+    least_drop_m: float = _value(0.15, 'A drop of less [m] is none.', 0.03, 5)
+    reach_m: float = _value(3.0, 'Farthest edge of interest [m].', 0.5, 20)
+    steepest_deg: float = _value(
+        10.0, 'Slope of a ramp that is no drop [deg]; drops are told from it up to where the '
+        'camera looks down more steeply.', 1, 40)
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """Memory between frames, in scan and clouds; depth image and mask are of one frame."""
+
+    source: str = _value(
+        'none', 'Motion: none = no memory, odometry = memory.odometry_topic with base_from_camera,'
+        ' tf = camera body in memory.frame.', choices=('none', 'odometry', 'tf'), runtime=False)
+    odometry_topic: str = _value('odometry', 'Topic of nav_msgs/Odometry.', runtime=False)
+    frame: str = _value('odom', 'Frame that moves without jumps, for tf.', runtime=False)
+    wait_s: float = _value(0.05, 'How long a frame waits for the pose of its stamp [s].', 0, 1)
+    warped: bool = _value(True, 'Two frames before steady the ranges and outvote a bad frame.')
+    near_s: float = _value(
+        0.0, 'How long what left the view within 1 m is kept unseen [s]; 0 = off.', 0, 120)
 
 
 @dataclass(frozen=True)
@@ -142,6 +310,10 @@ class FramesConfig:
                        '_optical_frame or _frame replaced by _link.', runtime=False)
     scan: str = _value('', 'Gravity-aligned frame of the scan; empty = frames.body.',
                        runtime=False)
+    base: str = _value('base_link', "The robot's frame, in which body_mask.boxes are given, for "
+                       'levelling.source tf.', runtime=False)
+    camera: str = _value('', 'frame_id that images must have to fit the published mounting; '
+                         'another one is warned about; empty = any.', runtime=False)
 
 
 @dataclass(frozen=True)
@@ -152,15 +324,39 @@ class Config:
     rule: RangeRule = RangeRule()
     scale: ScaleConfig = ScaleConfig()
     input: InputConfig = InputConfig()
+    image_health: ImageHealthConfig = ImageHealthConfig()
     erp: ErpConfig = ErpConfig()
+    fisheye: FisheyeConfig = FisheyeConfig()
+    mounting: MountingConfig = MountingConfig()
+    levelling: LevellingConfig = LevellingConfig()
+    body_mask: BodyMaskConfig = BodyMaskConfig()
+    views: ViewsConfig = ViewsConfig()
     depth: DepthConfig = DepthConfig()
     points: PointsConfig = PointsConfig()
+    edges: EdgesConfig = EdgesConfig()
+    floor: FloorConfig = FloorConfig()
     scan: ScanConfig = ScanConfig()
+    cliff: CliffConfig = CliffConfig()
+    memory: MemoryConfig = MemoryConfig()
     frames: FramesConfig = FramesConfig()
 
 
-PREFIXES = {'estimator': '', 'rule': '', 'scale': 'scale.', 'input': '', 'erp': 'erp.',
-            'depth': 'depth.', 'points': 'points.', 'scan': 'scan.', 'frames': 'frames.'}
+UNPREFIXED = ('estimator', 'rule', 'input', 'mounting', 'views')
+PREFIXES = {item.name: '' if item.name in UNPREFIXED else f'{item.name}.'
+            for item in fields(Config)}
+
+
+def height_band(camera_height_m: float) -> tuple[float, float]:
+    """
+    Return the height band of the scan [m] that belongs to a camera height, 0 = unknown.
+
+    Above the floor the margin grows with the height, because a floor that is predicted a tenth too
+    near must not become an obstacle; seen from high up that leaves a band of a metre.
+    """
+    if camera_height_m <= 0:
+        return ScanConfig().min_height_m, ScanConfig().max_height_m
+    low = round(0.05 + 0.1 * camera_height_m, 3)
+    return low, max(1.5, low + 1)
 
 
 def check_values(group: Any, prefix: str = '') -> None:
@@ -177,31 +373,3 @@ def check_values(group: Any, prefix: str = '') -> None:
         if meta['minimum'] is not None and not meta['minimum'] <= value <= meta['maximum']:
             raise ConfigError(f'{name} {value:g} is outside '
                               f'{meta["minimum"]:g} to {meta["maximum"]:g}')
-
-
-def check_config(config: Config) -> None:
-    """
-    Check all values, alone and together; bundle-dependent rules are the estimator's.
-
-    :raises ConfigError: naming the parameters, the values and the remedy
-    """
-    for group, prefix in PREFIXES.items():
-        check_values(getattr(config, group), prefix)
-    rule, erp, scan = config.rule, config.erp, config.scan
-    if rule.range_mask_m < 0 and rule.range_mask_m != -1:
-        raise ConfigError(f'range_mask_m {rule.range_mask_m:g} is negative; use -1 for the '
-                          'largest mask of the bundle, 0 for off')
-    if rule.min_range_m >= rule.max_range_m:
-        raise ConfigError(f'min_range_m {rule.min_range_m:g} must be below max_range_m '
-                          f'{rule.max_range_m:g}')
-    if erp.elevation_min_deg >= erp.elevation_max_deg:
-        raise ConfigError(f'erp.elevation_min_deg {erp.elevation_min_deg:g} must be below '
-                          f'erp.elevation_max_deg {erp.elevation_max_deg:g}')
-    if rule.camera_height_m > 0 >= scan.min_height_m:
-        raise ConfigError(f'scan.min_height_m {scan.min_height_m:g} takes the floor for an '
-                          'obstacle, because heights count from the floor when camera_height_m '
-                          'is known; set, for instance, scan.min_height_m '
-                          f'{0.05 + 0.1 * rule.camera_height_m:.2f} and scan.max_height_m 1.5')
-    if scan.min_height_m >= scan.max_height_m:
-        raise ConfigError(f'scan.min_height_m {scan.min_height_m:g} must be below '
-                          f'scan.max_height_m {scan.max_height_m:g}')

@@ -1,59 +1,47 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """RangeEstimator: a camera panorama becomes a RangeMap. Resize, run, units, range mask."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros import gate
-from da_ros.backends.base import (
-    Backend,
-    BackendAbsent,
-    BackendError,
-    BACKENDS,
-    EngineMissing,
-    feeds_for,
-    open_backend,
-    variants_of,
-)
-from da_ros.bundle import Bundle, BundleError, load_bundle
+from da_ros.backends.base import FrameError
+from da_ros.backends.chain import Attempt, BackendChain
+from da_ros.bundle import Bundle, load_bundle
+from da_ros.cameras.models import ErpCamera
+from da_ros.cameras.rig import Rig, View
 from da_ros.config import check_values, ConfigError, RangeRule, ScaleConfig
-from da_ros.errors import DaRosError
+from da_ros.gate import GateReport
+from da_ros.memory.scale_track import held_to_floor, ScaleTrack, tracked_metres_per_unit
+from da_ros.panorama import Extent, FULL_SPHERE, oddities
 from da_ros.range_map import RangeMap
-from da_ros.scale import check_scale, metres_per_unit
-from da_ros.sphere import check_erp_size, elevation_from_row
+from da_ros.scale import metres_per_unit
 
-INTERPOLATION = {'area': cv2.INTER_AREA, 'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC}
-FULL_SPAN_DEG = (-90.0, 90.0)
-MOST_BAD_FRAMES = 3               # in a row; then it is the runtime that has failed
-
-Attempt = tuple[str, str]         # name and variant of a runtime
-
-
-class FrameError(DaRosError):
-    """One frame for which the network gave no usable numbers."""
+__all__ = ['apply_rule', 'FrameError', 'RangeEstimator']
 
 
 class RangeEstimator:
     """
     A bundle opened in the first runtime that passes the bundle's self-check.
 
-    Not thread-safe, except `cancel`. `rule` may be replaced between frames.
+    Not thread-safe, except `cancel`. `rule`, `scale` and `rig` may be replaced between frames.
     """
 
     def __init__(self, bundle: str | Path | Bundle | None = None, backend: str = 'auto',
                  threads: int = 0, rule: RangeRule | None = None,
-                 elevation_span_deg: tuple[float, float] = FULL_SPAN_DEG,
+                 elevation_span_deg: tuple[float, float] = (-90.0, 90.0),
                  given_up: Mapping[Attempt, str] | None = None):
         """
         Load a bundle and prove the runtime against its stored outputs.
 
         :param bundle: folder or name, loaded bundle, or None for the default bundle
-        :param backend: a name of `backends.base.BACKENDS`, or auto for the first that works
+        :param backend: a name of `backends.order.BACKENDS`, or auto for the first that works
         :param threads: CPU threads; 0 = the runtime's choice
         :param rule: thresholds; None = the defaults
         :param elevation_span_deg: lowest and highest elevation that the camera image shows
@@ -64,71 +52,56 @@ class RangeEstimator:
         :raises ConfigError: if a value of the rule is out of its range
         """
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-        self.span_deg = elevation_span_deg
+        self._begin(Rig(ErpCamera(Extent(*elevation_span_deg))), rule or RangeRule())
+        self.chain = BackendChain(self.bundle, backend, threads, given_up)
+
+    def _begin(self, rig: Rig, rule: RangeRule) -> None:
+        self.rig = rig                    # what camera images show
+        self._map_from_body: NDArray[np.float64] | None = None
+        self._view: tuple[Rig, NDArray[np.float64] | None, View] | None = None
         self.scale = ScaleConfig()        # of a scale_invariant bundle; `none` keeps its units
-        self.rule = rule or RangeRule()
-        self.refused: list[str] = []      # why runtimes earlier in the order were not taken
-        self.absent: dict[str, str] = {}  # and those that this machine does not have
-        self._threads = threads
-        self._attempts = [(name, variant) for name in
-                          (BACKENDS if backend == 'auto' else [backend])
-                          for variant in variants_of(name, self.bundle)]
-        self._given_up = given_up or {}
-        self._bad_frames = 0
-        self._backend: Backend | None = None
-        self._backend, self.report = self._open_next()
+        self.track = ScaleTrack()         # of `scale.track`
+        self._track_of: tuple[ScaleConfig, float, Rig] | None = None
+        self.rule = rule
 
-    def _open_next(self) -> tuple[Backend, gate.GateReport]:
-        while self._attempts:
-            attempt = self._attempts.pop(0)
-            try:
-                return self._open(attempt)
-            except BackendAbsent as error:
-                self.absent[attempt[0]] = str(error)
-                self._attempts = [other for other in self._attempts if other[0] != attempt[0]]
-            except (BackendError, BundleError) as error:
-                if self._backend is None and isinstance(error, (EngineMissing, BundleError)):
-                    raise
-                self.refused.append(str(error))
-        reasons = '; '.join([*self.refused, *self.absent.values()])
-        raise BackendError(f'no inference runtime works: {reasons}')
-
-    def _open(self, attempt: Attempt) -> tuple[Backend, gate.GateReport]:
-        if attempt in self._given_up:
-            raise BackendError(self._given_up[attempt])
-        name, variant = attempt
-        backend = open_backend(name, self.bundle, variant, self._threads)
-        try:
-            return backend, gate.prove(backend, self.bundle)
-        except (BackendError, BundleError):
-            backend.close()
-            raise
-
-    def fall_back(self) -> None:
+    def for_camera(self, rig: Rig, rule: RangeRule) -> RangeEstimator:
         """
-        Replace a runtime that failed by the next one of the declared order.
+        Return an estimator for one more camera: the same runtime and weights, all else its own.
 
-        Engines that are not built yet are passed over: a robot that moves cannot wait.
-
-        :raises BackendError: if none is left; the failed one stays in place
+        The two must take turns; to close, cancel or replace the runtime of one does so for both.
         """
-        self._bad_frames = 0
-        failed = self._backend
-        self._backend, self.report = self._open_next()
-        if failed is not None:
-            failed.close()
+        other = copy(self)
+        other._begin(rig, rule)
+        return other
+
+    def fall_back(self, reason: str = '') -> None:
+        """Replace a runtime that failed by the next one; see `BackendChain.fall_back`."""
+        self.chain.fall_back(reason)
+
+    @property
+    def refused(self) -> list[str]:
+        """Why runtimes earlier in the order were not taken."""
+        return self.chain.refused
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Runtimes that this machine does not have, and why."""
+        return self.chain.absent
+
+    @property
+    def report(self) -> GateReport:
+        """What the self-check of the runtime in use has found."""
+        return self.chain.report
 
     @property
     def backend(self) -> str:
         """Name and arithmetic of the runtime in use, for logs and diagnostics."""
-        assert self._backend is not None
-        return f'{self._backend.name} {self._backend.variant}'
+        return self.chain.name
 
     @property
     def warning(self) -> str:
         """What the user must know of the runtime's version, mostly ''."""
-        assert self._backend is not None
-        return self._backend.warning
+        return self.chain.backend.warning
 
     @property
     def rule(self) -> RangeRule:
@@ -160,91 +133,95 @@ class RangeEstimator:
         """Range from which on a pixel is +inf [m]."""
         return self._limit_m
 
-    def check_metric(self, scale: ScaleConfig, camera_height_m: float) -> None:
-        """Raise ConfigError if this bundle gives no metres under a scale configuration."""
-        check_scale(self.bundle.kind, self.bundle.name, scale, camera_height_m)
-
-    def predict(self, image: NDArray[np.uint8]) -> RangeMap:
+    def predict(self, image: NDArray[np.uint8], seen: Extent = FULL_SPHERE) -> RangeMap:
         """
         Estimate the range in every direction.
 
         :param image: (h, w, 3) uint8 BGR panorama of any size, 2:1 if it is a full one
+        :param seen: the part of it that a camera has seen (`panorama.Picture`); NaN elsewhere
         :return: RangeMap at network size
         :raises ValueError: wrong type or shape, naming it
-        :raises BackendError: if the runtime fails or is cancelled, also by FrameError three
-            times in a row
+        :raises BackendError: if the runtime fails or is cancelled, also if it gives FrameError
+            three times in a row and does not pass the self-check again
         :raises FrameError: if a range or probability is not finite
         :raises ScaleError: if the scale is to come from a floor that is not seen
         """
-        return self.infer(self.network_image(image))
+        return self.infer(self.network_image(image), seen)
 
-    def infer(self, net_image: NDArray[np.uint8]) -> RangeMap:
+    def infer(self, net_image: NDArray[np.uint8], seen: Extent = FULL_SPHERE) -> RangeMap:
         """Estimate from what `network_image` returned; otherwise as `predict`."""
         rule, mask_m, limit_m = self._rule, self._mask_m, self._limit_m
-        assert self._backend is not None
-        outputs = self._backend.run(
-            feeds_for(self.bundle, net_image, rule.camera_height_m), mask_m)
-        probability = self._probability(outputs.get('range_mask_probability'), mask_m)
-        self._check_finite(outputs['range_m'], probability)
+        outputs = self.chain.run(net_image, rule.camera_height_m, mask_m)
+        probability = outputs.get('probability')
         range_m = self._metres(outputs['range_m'])
         published, disagreements = apply_rule(range_m, probability, mask_m, limit_m, rule)
-        published[self._padding_rows()] = np.nan
-        return RangeMap(published, limit_m, rule.min_range_m, net_image, disagreements)
+        view = self.view()
+        published[view.unknown(seen)] = np.nan
+        return RangeMap(published, limit_m, rule.min_range_m, net_image, disagreements, view,
+                        probability, mask_m)
 
-    def network_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a camera image as the network sees it: full sphere, network size, BGR."""
+    def network_image(self, image: NDArray[np.uint8],
+                      map_from_body: NDArray[np.float64] | None = None) -> NDArray[np.uint8]:
+        """
+        Return a camera image as the network sees it: level, full sphere, network size, BGR.
+
+        :param map_from_body: (3, 3) rotation into the level frame (`levelling`), also of the
+            range maps that are inferred next; None = the camera's body is level
+        """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f'image must be (height, width, 3) uint8, got {image.shape} '
                              f'{image.dtype}')
-        full = pad_to_full_sphere(image, *self.span_deg)
-        return resize_erp(full, self.bundle.size_hw, self.bundle.resize)
+        self._map_from_body = map_from_body
+        return self.view().image(image)
+
+    def view(self) -> View:
+        """Return what the rig sees at the tilt of the last image; the same while both last."""
+        if self._view is None or self._view[0] is not self.rig or (
+                self._view[1] is not self._map_from_body):
+            self._view = self.rig, self._map_from_body, View(
+                self.rig, self.bundle.size_hw, self.bundle.resize, self._map_from_body)
+        return self._view[2]
+
+    def oddities(self, image: NDArray[np.uint8]) -> tuple[str, ...]:
+        """Return what the user must be told once of camera images like this one."""
+        camera = self.rig.camera
+        return oddities(image, camera.extent) if isinstance(camera, ErpCamera) else ()
 
     def cancel(self) -> None:
-        """Make a prediction in another thread fail soon; for shutdown only."""
-        if self._backend is not None:
-            self._backend.cancel()
+        """Make a prediction or a fall-back in another thread fail soon; for shutdown only."""
+        self.chain.cancel()
 
     def close(self) -> None:
         """Free what the runtime holds; no prediction afterwards."""
-        if self._backend is not None:
-            self._backend.close()
-
-    def _check_finite(self, range_m: NDArray[np.float32],
-                      probability: NDArray[np.float32] | None) -> None:
-        what = ('range' if not np.isfinite(range_m).all() else 'mask probability'
-                if probability is not None and not np.isfinite(probability).all() else '')
-        if not what:
-            self._bad_frames = 0
-            return
-        self._bad_frames += 1
-        if self._bad_frames >= MOST_BAD_FRAMES:
-            raise BackendError(f'{self.backend} gave a non-finite {what} in '
-                               f'{self._bad_frames} frames in a row')
-        raise FrameError(f'{self.backend} gave a non-finite {what}; frame refused')
+        self.chain.close()
 
     def _metres(self, range_m: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.bundle.output_quantile is not None:
             quantile = np.quantile(range_m, self.bundle.output_quantile)
             range_m = range_m / np.float32(quantile)
         if self.bundle.kind == 'metric' and self.bundle.metres_per_unit != 1:
-            return range_m * np.float32(self.bundle.metres_per_unit)
+            range_m = range_m * np.float32(self.bundle.metres_per_unit)
         if self.bundle.kind == 'scale_invariant' and self.scale.source != 'none':
-            factor = metres_per_unit(range_m, self.scale, self._rule.camera_height_m)
-            range_m = range_m * np.float32(factor)
-        return range_m
+            range_m = range_m * np.float32(self._metres_per_unit(range_m))
+        by_height = self.bundle.kind == 'scale_invariant' and self.scale.source == 'camera_height'
+        return held_to_floor(range_m, self._tracked()) if self.scale.track and not by_height \
+            else range_m
 
-    def _probability(self, probability: NDArray[np.float32] | None,
-                     mask_m: float) -> NDArray[np.float32] | None:
-        if mask_m == 0 or probability is None:
-            return None
-        shared = not self.bundle.mask_graphs
-        return probability[self.bundle.range_masks_m.index(mask_m) if shared else 0]
+    def _metres_per_unit(self, range_units: NDArray[np.float32]) -> float:
+        height_m = self._rule.camera_height_m
+        if self.scale.track and self.scale.source == 'camera_height':
+            factor = tracked_metres_per_unit(range_units, height_m, self._tracked())
+            if np.isfinite(factor):
+                return factor           # without a floor, that of the frames before
+        return metres_per_unit(range_units, self.scale, height_m)
 
-    def _padding_rows(self) -> NDArray[np.bool_]:
-        height = self.bundle.size_hw[0]
-        elevation_deg = np.rad2deg(elevation_from_row(np.arange(height) + 0.5, height))
-        low, high = self.span_deg
-        return (elevation_deg < low) | (elevation_deg > high)
+    def _tracked(self) -> ScaleTrack:
+        """Return the track, started anew if what decides where the floor is found has changed."""
+        decides = self.scale, self._rule.camera_height_m, self.rig
+        if self._track_of is not None and self._track_of != decides:
+            self.track.reset('parameters changed')
+        self._track_of = decides
+        return self.track
 
 
 def apply_rule(range_m: NDArray[np.float32], probability: NDArray[np.float32] | None,
@@ -260,66 +237,17 @@ def apply_rule(range_m: NDArray[np.float32], probability: NDArray[np.float32] | 
     :return: range (H, W) float32 with -inf, NaN and +inf; number of pixels where a head that
         says "beyond" contradicts a range below half the mask
     """
+    # The order is the rule: what is too near comes last and wins over all, also over a head that
+    # says "beyond", because an obstacle may be published wrongly, but never cleared wrongly.
     published = np.where(range_m >= limit_m, np.float32(np.inf), range_m).astype(np.float32)
     disagreements = 0
     if probability is not None:
         beyond = (probability <= rule.mask_probability) & (range_m < limit_m)
+        # Around T the two may differ by a little; far below it one of them is wrong, and unknown
+        # neither marks nor clears.
         contradicted = beyond & (range_m < 0.5 * mask_m) & (range_m >= rule.min_range_m)
         published[beyond] = np.inf
         published[contradicted] = np.nan
         disagreements = int(np.count_nonzero(contradicted))
     published[range_m < rule.min_range_m] = -np.inf
     return published, disagreements
-
-
-def resize_erp(image: NDArray[np.uint8], size_hw: tuple[int, int],
-               method: str) -> NDArray[np.uint8]:
-    """
-    Resize a panorama to network size.
-
-    `area` halves exactly while it can, then averages areas: half the time of one pass.
-
-    :param method: area, linear or cubic, as stored in the bundle
-    :raises ValueError: if the image is not a full 2:1 panorama
-    """
-    check_erp_size(*image.shape[:2])
-    height, width = size_hw
-    if image.shape[:2] == size_hw:
-        return np.ascontiguousarray(image)
-    while method == 'area' and image.shape[0] >= 2 * height and not (
-            image.shape[0] % 2 or image.shape[1] % 2):
-        image = np.asarray(cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2),
-                                      interpolation=cv2.INTER_AREA), np.uint8)
-    if image.shape[:2] == size_hw:
-        return image
-    upscales = method == 'area' and image.shape[0] < height
-    interpolation = cv2.INTER_LINEAR if upscales else INTERPOLATION[method]
-    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
-
-
-def pad_to_full_sphere(image: NDArray[np.uint8], min_deg: float,
-                       max_deg: float) -> NDArray[np.uint8]:
-    """
-    Continue a partial panorama's first and last row to the poles.
-
-    :param image: (h, w, 3); all of the azimuth, elevation from `min_deg` to `max_deg`
-    :return: (w / 2, w, 3); the input itself where it is full already
-    :raises ValueError: if the height does not fit the declared span within one row
-    """
-    height, width = image.shape[:2]
-    if (min_deg, max_deg) == FULL_SPAN_DEG:
-        if height < 1 or width != 2 * height:
-            raise ValueError(
-                f'image is {width} x {height} px, not twice as wide as high; declare a partial '
-                'panorama by erp.elevation_min_deg and erp.elevation_max_deg')
-        return image
-    full = width // 2
-    top = round((90 - max_deg) / 180 * full)
-    bottom = full - top - height
-    if width % 2 or bottom < 0 or abs(bottom - (min_deg + 90) / 180 * full) > 1:
-        fitting = (max_deg - min_deg) / 180 * full
-        raise ValueError(f'image is {width} x {height} px, but elevations {min_deg:g} to '
-                         f'{max_deg:g} deg of {width} columns are {fitting:.1f} rows; correct '
-                         'erp.elevation_min_deg and erp.elevation_max_deg')
-    return np.asarray(
-        cv2.copyMakeBorder(image, top, bottom, 0, 0, cv2.BORDER_REPLICATE), np.uint8)

@@ -1,7 +1,11 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Range maps and scans as files that people open: PNG, PLY, plot."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +14,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da_ros.errors import DaRosError
+from da_ros.jpeg_png import decode_image, MAX_IMAGE_PIXELS
+from da_ros.panorama import Picture
+from da_ros.range_map import millimetres
 from da_ros.scan import Scan
-
-MILLIMETRES = 1000
-PNG_LIMIT_M = 65.535
 
 
 class FileError(DaRosError):
     """A file that cannot be read or written."""
 
 
-def read_panorama(path: str | Path) -> NDArray[np.uint8]:
+def read_panorama(path: str | Path, max_pixels: int = MAX_IMAGE_PIXELS) -> Picture:
     """
-    Read an image file.
+    Read an image file as the live node reads a compressed message.
 
-    :return: (height, width, 3) uint8 BGR
-    :raises FileError: if it is missing or no image
+    :raises FileError: if it is missing, no JPEG or PNG, truncated, damaged or too large
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise FileError(f'{path} is not a readable image; give a JPEG or PNG panorama')
-    return np.asarray(image, np.uint8)
+    try:
+        return decode_image(Path(path).read_bytes(), max_pixels)
+    except (OSError, ValueError) as error:
+        raise FileError(f'{path} cannot be read: {getattr(error, "strerror", "") or error}; give '
+                        'a JPEG or PNG panorama') from error
+    except DaRosError as error:
+        raise FileError(f'{path}: {error}; give a whole JPEG or PNG panorama') from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """
+    Give a name to write to beside a file; the file appears when it is complete, or not at all.
+
+    :raises FileError: full disk, no such folder to be, no permission
+    """
+    part = path.with_name(f'.{path.stem}.part{path.suffix}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise FileError(f'{path} cannot be written: {error.strerror or error}') from error
+    finally:
+        with suppress(OSError):        # a file in place of the folder: there is no part either
+            part.unlink(missing_ok=True)
 
 
 def write_image(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
@@ -49,19 +74,14 @@ def write_image(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> Pa
     if not done:
         raise FileError(f'{path} cannot be written: {path.suffix} takes no image of shape '
                         f'{image.shape} in {image.dtype}')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded.tobytes())         # cv2.imwrite takes a full disk for a success
-    except OSError as error:
-        raise FileError(f'{path} cannot be written: {error.strerror or error}') from error
+    with whole_file(path) as part:
+        part.write_bytes(encoded.tobytes())         # cv2.imwrite takes a full disk for a success
     return path
 
 
 def write_depth_png(path: Path, range_m: NDArray[np.float32]) -> Path:
     """Write a range map as 16-bit PNG in millimetres; 0 = not finite or beyond 65.535 m."""
-    usable = np.isfinite(range_m) & (range_m <= PNG_LIMIT_M)
-    millimetres = np.round(np.where(usable, range_m, 0) * MILLIMETRES)
-    return write_image(path, millimetres.astype(np.uint16))
+    return write_image(path, millimetres(range_m))
 
 
 def ply_writer():
@@ -90,8 +110,8 @@ def write_ply(path: Path, points: NDArray[np.float32], bgr: NDArray[np.uint8]) -
                                       ('red', 'u1'), ('green', 'u1'), ('blue', 'u1')])
     vertices['x'], vertices['y'], vertices['z'] = points.T
     vertices['blue'], vertices['green'], vertices['red'] = bgr.T
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plyfile.PlyData([plyfile.PlyElement.describe(vertices, 'vertex')]).write(str(path))
+    with whole_file(path) as part:
+        plyfile.PlyData([plyfile.PlyElement.describe(vertices, 'vertex')]).write(str(part))
     return path
 
 
@@ -120,7 +140,9 @@ def plot_scan(path: Path, scan: Scan, title: str, cut_m: float = 10.0) -> Path:
     axes.set_ylim(0, cut_m)
     axes.set_title(title, fontsize=10)
     axes.legend(loc='lower left', fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, bbox_inches='tight')
-    pyplot.close(figure)
+    try:
+        with whole_file(path) as part:
+            figure.savefig(part, dpi=110, bbox_inches='tight')
+    finally:
+        pyplot.close(figure)
     return path

@@ -1,14 +1,19 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """RangeMap: what the estimator knows about every direction, and what follows from it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from da_ros.cameras.rig import View
+
 NEAR, UNKNOWN, EMPTY = 255, 128, 0
+MAX_16UC1_M = 65.535      # of depth in whole millimetres
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +31,25 @@ class RangeMap:
     min_range_m: float              # m; finite ranges are not below it
     image: NDArray[np.uint8]        # (height, width, 3) BGR, what the network saw
     disagreements: int = 0          # pixels made NaN because mask and range disagree
+    view: View | None = None        # how the map lies in the camera and its body; None = as both
+    # P(range <= mask_m) (height, width), None = no mask; the next inference may overwrite it
+    probability: NDArray[np.float32] | None = None
+    mask_m: float = 0.0             # m; the selected range mask, 0 = off
+    # (height, width) s: 0 = of this frame, > 0 = remembered; None = all of this frame
+    age_s: NDArray[np.float32] | None = None
+
+    def at(self, index: NDArray[np.intp] | None) -> RangeMap:
+        """
+        Return the map looked up elsewhere: ranges along rays are the same in every frame.
+
+        :param index: (h, w) flat pixel indices; None = the map itself
+        """
+        if index is None:
+            return self
+        return replace(self, range_m=np.take(self.range_m.reshape(-1), index),
+                       image=np.take(self.image.reshape(-1, self.image.shape[2]), index, axis=0),
+                       view=None, probability=None,
+                       age_s=None if self.age_s is None else np.take(self.age_s, index))
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -78,6 +102,12 @@ def colour(range_map: RangeMap, near_m: float = 0.3) -> NDArray[np.uint8]:
     return painted
 
 
+def millimetres(range_m: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return whole millimetres in 16 bits; 0 where not finite, negative or beyond MAX_16UC1_M."""
+    usable = np.isfinite(range_m) & (range_m >= 0) & (range_m <= MAX_16UC1_M)
+    return np.round(np.where(usable, range_m, 0) * 1000).astype(np.uint16)
+
+
 def resample_nearest(range_m: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """
     Return the range at another size by nearest look-up, which mixes no two ranges.
@@ -88,6 +118,24 @@ def resample_nearest(range_m: NDArray[np.float32], height: int, width: int) -> N
     rows = ((np.arange(height) + 0.5) * range_m.shape[0] / height).astype(np.intp)
     cols = ((np.arange(width) + 0.5) * range_m.shape[1] / width).astype(np.intp)
     return np.take(np.take(range_m, rows, axis=0), cols, axis=1)
+
+
+def nearest_of_blocks(range_m: NDArray[np.float32], height: int,
+                      width: int) -> NDArray[np.float32]:
+    """
+    Return the range at a smaller size: of all pixels that fall into one, the nearest.
+
+    :param range_m: (h, w) float32, any of the four value kinds, h >= height, w >= width
+    :return: (height, width) float32; -inf before finite before NaN before +inf, so that neither
+        something near nor something unknown is lost
+    """
+    rows = np.arange(height) * range_m.shape[0] // height
+    cols = np.arange(width) * range_m.shape[1] // width
+    nearest = np.fmin.reduceat(np.fmin.reduceat(range_m, rows, axis=0), cols, axis=1)
+    unknown = np.logical_or.reduceat(
+        np.logical_or.reduceat(np.isnan(range_m), rows, axis=0), cols, axis=1)
+    nearest[np.isposinf(nearest) & unknown] = np.nan
+    return nearest
 
 
 def seam_ratio(range_m: NDArray[np.float32]) -> float:

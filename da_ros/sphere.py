@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Geometry of the equirectangular panorama: the one home of every convention.
 
@@ -14,6 +16,7 @@ with index i has the coordinate i + 0.5.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -102,6 +105,39 @@ def erp_rays(height: int, width: int) -> Array:
     rays = ray_from_angles(azimuth[None, :], elevation[:, None])
     rays.setflags(write=False)
     return rays
+
+
+def turned(rays: NDArray[Any], rotation: ArrayLike) -> NDArray[Any]:
+    """
+    Return vectors turned by a rotation, `v = R @ v`, in the precision that they have.
+
+    A matrix product of (n, 3) by (3, 3) costs ten times as much as nine multiples of whole planes,
+    and its threads wait for busy cores.
+
+    :param rays: (..., 3)
+    :param rotation: (3, 3)
+    :return: (..., 3), a view of three planes
+    """
+    matrix = np.asarray(rotation, rays.dtype)
+    planes = np.empty((3, *rays.shape[:-1]), rays.dtype)
+    scratch = np.empty_like(planes[0])
+    for plane, row in zip(planes, matrix):
+        np.multiply(rays[..., 0], row[0], out=plane)
+        for axis in (1, 2):
+            plane += np.multiply(rays[..., axis], row[axis], out=scratch)
+    return np.moveaxis(planes, 0, -1)
+
+
+@lru_cache(maxsize=8)
+def erp_rays_single(height: int, width: int) -> NDArray[np.float32]:
+    """
+    Return `erp_rays` in single precision, for tables that are made anew while a robot rocks.
+
+    :return: (height, width, 3) float32, read-only, a view of three planes
+    """
+    planes = np.ascontiguousarray(np.moveaxis(erp_rays(height, width), -1, 0), np.float32)
+    planes.setflags(write=False)
+    return np.moveaxis(planes, 0, -1)
 
 
 @lru_cache(maxsize=8)

@@ -1,14 +1,17 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
-Start the panoramic range sensor: node, transport settings, mounting transforms, RViz.
+Start the panoramic range sensor: node, mounting transforms, RViz.
 
     ros2 launch da_ros pano_depth.launch.py image:=/equirectangular/image range_mask_m:=20
 """
 
 import os
 from pathlib import Path
+from typing import List  # noqa: UP035  launch knows no other list
 
 from ament_index_python.packages import get_package_share_directory, PackageNotFoundError
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -16,16 +19,21 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 
-# Deserialising an image is dominated by page faults unless malloc keeps its memory.
-MALLOC = {'MALLOC_MMAP_THRESHOLD_': '33554432', 'MALLOC_TRIM_THRESHOLD_': '268435456',
-          'MALLOC_TOP_PAD_': '33554432'}
 ARGUMENTS = {
-    'model': ('', 'bundle folder or name (pano_tiny, pano_small); empty = pano_tiny'),
+    'model': ('', 'bundle folder or name (pano_base, pano_tiny); empty = pano_base where it '
+              'sustains 8 Hz on this machine, else pano_tiny'),
     'backend': ('', 'auto, tensorrt, tensorrt_rtx, onnxruntime_cuda, openvino or onnxruntime'),
     'range_mask_m': ('', 'range mask [m]; -1 = the largest of the bundle, 0 = off'),
     'camera_height_m': ('', 'camera height above the floor [m]; 0 = unknown'),
-    'image': ('image', 'raw image topic; its compressed twin is <topic>/compressed'),
-    'image_transport': ('', 'raw or compressed'),
+    'camera': ('', 'camera profile: insta360_ros, insta360_fisheye, theta, gazebo, generic, or a '
+               'file; what is given here or in params_file comes first'),
+    'cameras': ('', 'names of several cameras, as "[front, rear]": a namespace each; what differs '
+                'between them stands in params_file as front.PARAMETER'),
+    'image': ('', 'raw image topic; its compressed twin is <topic>/compressed; empty = that of '
+              'the camera profile, else image'),
+    'image_transport': ('', 'raw, compressed or h264'),
+    'fisheye_calibration': ('', 'file of da_ros_fisheye; empty = images are panoramas'),
+    'levelling': ('', 'fixed, imu, imu_acceleration, odometry or tf'),
     'params_file': ('', 'parameter file, such as config/pano_depth.yaml'),
     'namespace': ('', 'namespace of node and topics'),
     'camera_frame': ('camera_frame', 'frame_id of the camera images'),
@@ -33,23 +41,28 @@ ARGUMENTS = {
     'scan_frame': ('', 'gravity-aligned frame of the scan; empty = the body frame'),
     'base_frame': ('base_link', 'parent of the mounting transform'),
     'base_from_camera': ('', 'mounting: "x y z roll pitch yaw" [m, rad] of the camera body in '
-                         'base_frame; empty = no transform is published; erp.roll/pitch/yaw_deg '
-                         'are not part of it'),
+                         'base_frame; empty = no transform is published; it decides frames.body; '
+                         'erp.roll/pitch/yaw_deg are not part of it'),
     'stamp_offset_s': ('', 'added to image stamps [s]; negative for cameras that stamp late'),
     'autostart': ('', 'configure and activate at once'),
     'use_sim_time': ('', 'take the time from /clock'),
-    'log_level': ('info', 'debug, info, warn, error'),
+    'log_level': ('', 'debug, info, warn, error'),
     'rviz': ('false', 'start RViz with config/pano_depth.rviz'),
-    'fast_transport': ('true', 'set the FastDDS shared-memory profile and malloc settings'),
+    'fast_transport': ('true', 'let the node use its FastDDS shared-memory profile'),
 }
-
-
+# Says that FastDDS shall choose its transports itself; the node then leaves them alone.
+PLAIN = 'FASTDDS_BUILTIN_TRANSPORTS'
 # Arguments that are parameters of the node: name of the parameter, type. Empty = not given: the
 # parameter file decides, or the node's own default.
 PARAMETERS = {
     'model': ('model', str), 'backend': ('backend', str), 'range_mask_m': ('range_mask_m', float),
     'camera_height_m': ('camera_height_m', float), 'stamp_offset_s': ('stamp_offset_s', float),
-    'image_transport': ('image_transport', str), 'autostart': ('autostart', bool),
+    'image_transport': ('image_transport', str), 'camera': ('camera', str),
+    'cameras': ('cameras', List[str]),      # noqa: UP006
+    'image': ('image_topic', str),
+    'fisheye_calibration': ('fisheye.calibration', str),
+    'levelling': ('levelling.source', str), 'base_from_camera': ('base_from_camera', str),
+    'autostart': ('autostart', bool),
     'use_sim_time': ('use_sim_time', bool), 'body_frame': ('frames.body', str),
     'scan_frame': ('frames.scan', str),
 }
@@ -64,36 +77,32 @@ def generate_launch_description() -> LaunchDescription:
 
 def _everything(context) -> list:
     # In one go, because an error after a process has started would leave that process behind.
-    return [action for part in (_transport, _mounting, _rviz, _node) for action in part(context)]
+    return [action for part in (_mounting, _rviz, _node) for action in part(context)]
 
 
 def _text(context, name: str) -> str:
     return LaunchConfiguration(name).perform(context)
 
 
-def _transport(context):
-    """Set the environment of every process started here, unless the user has set it already."""
-    if not IfCondition(LaunchConfiguration('fast_transport')).evaluate(context):
-        return []
-    profile = Path(get_package_share_directory('da_ros')) / 'config' / 'fastdds.xml'
-    if not profile.is_file():      # FastDDS itself would only log a wrong path
-        raise RuntimeError(f'FastDDS profile {profile} is missing; install da_ros again, or give '
-                           'fast_transport:=false')
-    # The first name is that of Jazzy and older, the second that of Kilted and newer.
-    names = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-    settings = MALLOC if any(name in os.environ for name in names) else \
-        dict.fromkeys(names, str(profile)) | MALLOC
-    return [SetEnvironmentVariable(name, value) for name, value in settings.items()
-            if name not in os.environ]
+def _frame(context, name: str) -> str:
+    return _text(context, name).lstrip('/')      # tf2 refuses names that begin with a slash
 
 
 def _node(context):
-    image = _text(context, 'image')
+    level = _text(context, 'log_level')
     return [Node(
         package='da_ros', executable='pano_depth', name='pano_depth', output='screen',
         namespace=_text(context, 'namespace'), parameters=_parameters(context),
-        remappings=[('image', image), ('image/compressed', f'{image}/compressed')],
-        arguments=['--ros-args', '--log-level', _text(context, 'log_level')])]
+        arguments=['--ros-args', '--log-level', level] if level else [],
+        additional_env=_environment(context))]
+
+
+def _environment(context) -> dict:
+    """Return what the node's environment has more; the profile it sets for itself."""
+    if IfCondition(LaunchConfiguration('fast_transport')).evaluate(context) or (
+            PLAIN in os.environ):
+        return {}
+    return {PLAIN: 'DEFAULT'}
 
 
 def _parameters(context) -> list:
@@ -105,20 +114,20 @@ def _parameters(context) -> list:
     given = {parameter: ParameterValue(LaunchConfiguration(name), value_type=kind)
              for name, (parameter, kind) in PARAMETERS.items()
              if _text(context, name)}
-    height_m = float(_text(context, 'camera_height_m') or 0)
-    if height_m > 0 and not file:
-        # Heights now count from the floor. The margin grows with the height, because a floor
-        # predicted a tenth too near must not become an obstacle.
-        given |= {'scan.min_height_m': round(0.05 + 0.1 * height_m, 3), 'scan.max_height_m': 1.5}
+    if _text(context, 'base_from_camera'):
+        # The clouds must be in the frame that the transform leads to, and the images in the one
+        # that it is meant for: the node warns if they come from another.
+        given |= {'frames.body': _body_frame(context),
+                  'frames.camera': _frame(context, 'camera_frame')}
     return [*([file] if file else []), *([given] if given else [])]
 
 
 def _body_frame(context) -> str:
     """Return the frame of the clouds, derived as the node derives it."""
     # Not imported from da_ros, which the Python of `ros2 launch` need not be able to import.
-    camera = _text(context, 'camera_frame')
+    camera = _frame(context, 'camera_frame')
     suffix = next((s for s in ('_optical_frame', '_frame') if camera.endswith(s)), '')
-    return _text(context, 'body_frame') or camera.removesuffix(suffix) + '_link'
+    return _frame(context, 'body_frame') or camera.removesuffix(suffix) + '_link'
 
 
 def _mounting(context):
@@ -127,6 +136,10 @@ def _mounting(context):
     numbers = given.replace(',', ' ').split()
     if not numbers:
         return []
+    if cameras := _text(context, 'cameras'):
+        raise RuntimeError(f'base_from_camera {given!r} is that of one camera, and cameras is '
+                           f'{cameras}; give front.base_from_camera and the like in params_file, '
+                           "and publish the transforms by the robot's description")
     if len(numbers) != 6:
         raise RuntimeError(f'base_from_camera {given!r} has {len(numbers)} numbers; needs six: '
                            'x y z roll pitch yaw')
@@ -135,8 +148,8 @@ def _mounting(context):
     except PackageNotFoundError:
         return [LogInfo(msg='tf2_ros is not installed, so no mounting transform is published; '
                             'install ros-$ROS_DISTRO-tf2-ros')]
-    body, camera = _body_frame(context), _text(context, 'camera_frame')
-    mounting = _static_transform('mounting', _text(context, 'base_frame'), body, *numbers)
+    body, camera = _body_frame(context), _frame(context, 'camera_frame')
+    mounting = _static_transform('mounting', _frame(context, 'base_frame'), body, *numbers)
     optical = _static_transform('optical', body, camera, '0', '0', '0',
                                 '-1.5707963267948966', '0', '-1.5707963267948966')
     return [mounting] if body == camera else [mounting, optical]
@@ -149,13 +162,14 @@ def _static_transform(name, parent, child, x, y, z, roll, pitch, yaw):
 
 
 def _rviz(context):
-    """Start RViz around the body frame; its fixed topic names are those of no namespace."""
+    """Start RViz around the body frame, with the topics of the (first) camera."""
     if not IfCondition(LaunchConfiguration('rviz')).evaluate(context):
         return []
     get_package_share_directory('rviz2')       # raises where RViz is not installed
     config = Path(get_package_share_directory('da_ros')) / 'config' / 'pano_depth.rviz'
-    prefix = '/' + _text(context, 'namespace').strip('/')
-    topics = {'/image': _text(context, 'image')} | {
+    first = _text(context, 'cameras').strip('[] ').split(',')[0].strip('\'" ')
+    prefix = os.path.join('/', _text(context, 'namespace').strip('/'), first)
+    topics = {'/image': _text(context, 'image') or 'image'} | {
         f'/{name}': name for name in ('points', 'scan', 'depth/preview')}
     return [Node(
         package='rviz2', executable='rviz2', name='rviz2', output='screen',

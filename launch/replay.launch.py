@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Play a bag into the node as a camera would, with RViz if asked.
 
@@ -8,6 +10,7 @@ Uses `ros2 bag play` where it is installed and reads the storage, else `da_ros_r
 reads ROS 1 bags and folders of panoramas. Time is simulated from the bag's stamps.
 """
 
+import os
 from pathlib import Path
 import shutil
 
@@ -28,10 +31,12 @@ from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchDescription
 
+# Empty = not given: the parameter file decides, or the node's own default.
 PASSED_ON = {
-    'model': '', 'backend': 'auto', 'range_mask_m': '-1', 'camera_height_m': '0',
-    'image': '/camera/image', 'image_transport': 'raw', 'params_file': '', 'namespace': '',
-    'stamp_offset_s': '0', 'rviz': 'false'}
+    'model': '', 'backend': '', 'range_mask_m': '', 'camera_height_m': '',
+    'image': '/camera/image', 'image_transport': '', 'params_file': '', 'namespace': '',
+    'stamp_offset_s': '', 'rviz': 'false'}
+PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 ARGUMENTS = {
     'bag': ('', 'bag (or, with player:=da_ros, a folder of panoramas); required'),
     'player': ('auto', 'auto, ros2 (ros2 bag play) or da_ros (da_ros_replay)'),
@@ -74,12 +79,20 @@ def _player(context):
         command = ['da_ros_replay', bag, '--to', text('image'), '--all', '--sim-time',
                    '--rate', text('rate')]
         command += ['--loop'] if loop else []
-        command += ['--record', text('record'), '--prefix', text('namespace')] \
+        command += ['--record', text('record'), '--prefix', text('namespace'), '--wait-answers'] \
             if text('record') else []
-    player = ExecuteProcess(cmd=command, output='screen')
+    player = ExecuteProcess(cmd=command, output='screen', additional_env=_environment())
     ended = RegisterEventHandler(OnProcessExit(
         target_action=player, on_exit=[EmitEvent(event=Shutdown(reason='the bag has ended'))]))
     return [ended, TimerAction(period=2.0, actions=[player])]
+
+
+def _environment() -> dict:
+    """Return the FastDDS profile for the player, unless the user has chosen the transports."""
+    if any(name in os.environ for name in (*PROFILES, 'FASTDDS_BUILTIN_TRANSPORTS')):
+        return {}
+    profile = Path(get_package_share_directory('da_ros')) / 'config' / 'fastdds.xml'
+    return dict.fromkeys(PROFILES, str(profile))
 
 
 def _ros2_plays(bag: str) -> bool:

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A bundle whose network reads the range that was painted into the blue channel."""
 
 from dataclasses import replace
@@ -8,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 
-from da_ros.bundle import Bundle, SelfCheck, write_manifest
+from da_ros.bundle import Bundle, Graphs, SelfCheck, write_manifest
 
 METRES_PER_LEVEL = 0.04
 MASKS_M = (5.0, 10.0)
@@ -62,7 +64,7 @@ def write_coded_bundle(folder: Path, size_hw=(64, 128), scale=1.0, offset_per_he
         folder=folder, name='coded', kind='metric', precision='fp32', licence='Apache-2.0',
         size_hw=size_hw, resize='area', uses_camera_height=True, metres_per_unit=1.0,
         max_range_m=100.0, output_quantile=None, range_masks_m=MASKS_M,
-        main_graph=folder / 'model.onnx', mask_graphs={},
+        graphs={'fp32': Graphs(folder / 'model.onnx')},
         self_checks=(SelfCheck('check.png', 'check.npz'),), files={})
     write_manifest(replace(bundle, **changes))
     return folder

@@ -1,5 +1,8 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Tiny bundles with real ONNX graphs whose outputs a test can paint pixel by pixel."""
 
+from dataclasses import replace
 from importlib import import_module
 import os
 from pathlib import Path
@@ -9,8 +12,9 @@ import sys
 import numpy as np
 import pytest
 
-from da_ros.bundle import Bundle, load_bundle, SelfCheck, write_manifest
+from da_ros.bundle import Bundle, Graphs, load_bundle, SelfCheck, write_manifest
 
+ROOT = Path(__file__).resolve().parents[1]      # of the project
 METRES_PER_LEVEL = 0.4
 PROBABILITY_PER_LEVEL = 1 / 255
 
@@ -49,10 +53,24 @@ def write_stand_in_bundle(folder: Path, size_hw=(32, 64), masks=(10.0, 20.0, 50.
         folder=folder, name='stand_in', kind='metric', precision='fp32', licence='Apache-2.0',
         size_hw=size_hw, resize='area', uses_camera_height=uses_camera_height,
         metres_per_unit=1.0, max_range_m=100.0, output_quantile=None, range_masks_m=masks,
-        main_graph=folder / 'model.onnx', mask_graphs=graphs,
+        graphs={changes.get('precision', 'fp32'): Graphs(folder / 'model.onnx', graphs)},
         self_checks=(SelfCheck('self_check/0.png', 'self_check/0.npz'),), files={})
     write_manifest(Bundle(**(fields | changes)))
     return load_bundle(folder)
+
+
+def write_fragile_bundle(folder, output='range_m'):
+    """Write a bundle whose network gives NaN where a pixel is black: x / x * x."""
+    import onnx
+    bundle = write_stand_in_bundle(folder)
+    model = onnx.load(bundle.own.main)
+    node, = (node for node in model.graph.node if output in node.output)
+    node.output[0] = 'plain'
+    model.graph.node.extend([onnx.helper.make_node('Div', ['plain', 'plain'], ['one']),
+                             onnx.helper.make_node('Mul', ['plain', 'one'], [output])])
+    onnx.save(model, bundle.own.main)
+    write_manifest(replace(bundle, files={}))       # hash the changed file anew
+    return load_bundle(bundle.folder)
 
 
 def _write_graphs(folder, size_hw, masks, separate_heads, uses_camera_height, work):
@@ -123,7 +141,10 @@ def _write_graphs(folder, size_hw, masks, separate_heads, uses_camera_height, wo
 def pytest_configure(config):
     """Keep the DDS traffic of this run on this host and away from other runs."""
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))
+    domain = str(20 + os.getpid() % 80)
+    if 'PYTEST_XDIST_WORKER' in os.environ:     # it inherits that of the process that started it
+        os.environ['ROS_DOMAIN_ID'] = domain
+    os.environ.setdefault('ROS_DOMAIN_ID', domain)
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+// Copyright 2026 da_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
 /*
  * A CUDA driver without a GPU, for tests of da_ros/backends/cuda.py: a real shared library with the
  * functions that are used, on host memory.

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The fake driver `fake_cuda.c`, compiled once and loaded in place of the real one."""
 
 from contextlib import contextmanager

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Record which names the Python bindings of several TensorRT versions have, for test_tensorrt_api.py.
 

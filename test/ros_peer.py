@@ -1,27 +1,36 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A real node process and a real DDS peer for tests; import it after an importorskip of rclpy."""
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping, Sequence
 import os
 from pathlib import Path
 import signal
 import subprocess
 import sys
 import time
+from types import MappingProxyType
 
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
 import numpy as np
 from rcl_interfaces.msg import Parameter, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParametersAtomically
+from rcl_interfaces.srv import (
+    DescribeParameters,
+    GetParameters,
+    ListParameters,
+    SetParametersAtomically,
+)
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-DEADLINE_S = 30.0
+DEADLINE_S = float(os.environ.get('DA_ROS_TEST_DEADLINE_S', '30'))    # more where it is crowded
 ANSWER_S = 3.0           # after which a request is sent again
 
 
@@ -36,15 +45,17 @@ def environment() -> dict[str, str]:
 class NodeProcess:
     """`pano_depth` in its own process; its log is kept for assertions."""
 
-    def __init__(self, log: Path, namespace: str = '/', **parameters):
+    def __init__(self, log: Path, namespace: str = '/',
+                 program: Sequence[str] = ('-m', 'da_ros.ros.node'),
+                 extra: Mapping[str, str] = MappingProxyType({}), **parameters):
         arguments = ['-r', f'__ns:={namespace}']
         for name, value in parameters.items():
             arguments += ['-p', f'{name}:={_yaml(value)}']
         self._log = log
         with log.open('w') as stream:
             self.process = subprocess.Popen(
-                [sys.executable, '-m', 'da_ros.node', '--ros-args', *arguments],
-                stdout=stream, stderr=subprocess.STDOUT, env=environment())
+                [sys.executable, *program, '--ros-args', *arguments],
+                stdout=stream, stderr=subprocess.STDOUT, env=environment() | extra)
 
     @property
     def log(self) -> str:
@@ -118,8 +129,9 @@ class Peer:
             while not condition() and time.monotonic() < pause:
                 self.executor.spin_once(timeout_sec=0.02)
 
-    def until(self, condition, what: str, timeout_s: float = DEADLINE_S) -> None:
-        wait_until(condition, what, timeout_s,
+    def until(self, condition, what: str, timeout_s: float = DEADLINE_S,
+              detail=lambda: '') -> None:
+        wait_until(condition, what, timeout_s, detail,
                    spin=lambda: self.executor.spin_once(timeout_sec=0.02))
 
     def spin(self, seconds: float) -> None:
@@ -180,6 +192,11 @@ class Peer:
         value = self.call(GetParameters, 'pano_depth/get_parameters',
                           GetParameters.Request(names=[name])).values[0]
         return parameter_value_to_python(value)
+
+    def parameter_names(self) -> list[str]:
+        """Return the names of all declared parameters."""
+        return list(self.call(ListParameters, 'pano_depth/list_parameters',
+                              ListParameters.Request()).result.names)
 
     def change_state(self, transition: int) -> bool:
         """Return whether a transition succeeded; it is asked for once."""

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Each network exported tiny, with seeded weights, for its constructs and not its accuracy."""
 
 from pathlib import Path
@@ -8,16 +10,18 @@ import numpy as np
 import torch
 
 from da_ros.bundle import Graphs
-from training.graph import make_graphs, Options, write_graph
+from training.bundling.graph import make_graphs, Options, write_graph
+from training.bundling.variants import convert
 from training.networks import build_network, dap, spherevit
 from training.networks.dpt import DptConfig
 from training.networks.vit import VitConfig
-from training.variants import convert
 
 NETWORKS = {
     'dap': ({'encoder': 'vits'}, Options((64, 128))),
     'da2': ({'encoder': 'vits'}, Options((56, 112), sphere='image')),
-    'pano_tiny': ({'size_hw': [64, 128]}, Options())}
+    'pano_tiny': ({'size_hw': [64, 128]}, Options()),
+    'pano_base': ({'size_hw': [64, 128], 'encoder_depth': 2, 'taps': [0, 1], 'harmonics': 2},
+                  Options())}
 FOUR_BLOCKS = VitConfig(dim=128, depth=4, heads=2, taps=(0, 1, 2, 3))
 
 

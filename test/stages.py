@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Golden files: inputs, outputs and intermediate stages computed by the authors' code."""
 
 from __future__ import annotations

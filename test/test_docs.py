@@ -1,12 +1,14 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The documents point at things that exist and show no placeholder."""
 
-from pathlib import Path
 import re
 
+from conftest import ROOT
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
+PAGES = [ROOT / 'README.md', ROOT / 'SECURITY.md', ROOT / 'QUALITY_DECLARATION.md',
+         *sorted((ROOT / 'docs').glob('*.md')),
          *sorted((ROOT / 'da_ros/bundles').glob('*/README.md')), *sorted(
              (ROOT / 'bench').glob('*.md'))]
 
@@ -32,3 +34,22 @@ def test_no_page_holds_a_placeholder(page):
     text = page.read_text(encoding='utf-8')
     assert '<!--' not in text
     assert not re.findall(r'^[*\s|-]*(?:TODO|TBD|FIXME|[A-Z]{4,})\s*$', text, re.MULTILINE)
+
+
+def test_every_case_is_listed_with_tests_that_exist():
+    page = (ROOT / 'test/cases/README.md').read_text()
+    cases = [*(ROOT / 'test/cases/field').iterdir(), *(ROOT / 'test/cases/runtime').glob('e*.py')]
+    assert len(cases) > 40 and not [c.stem for c in cases if f'| {c.stem} |' not in page]
+    kept = re.findall(r'(test/[\w/]+\.py)::(\w+)', page)
+    assert len(kept) >= len(cases)
+    assert not [name for file, name in kept if f'def {name}(' not in (ROOT / file).read_text()]
+
+
+def test_the_public_api_does_not_change_unnoticed():
+    from public_api import FILE, public_api
+    found, kept = public_api(), FILE.read_text(encoding='utf-8').splitlines()
+    changed = [f'- {line}' for line in kept if line not in found] + [
+        f'+ {line}' for line in found if line not in kept]
+    assert not changed and found == kept, '\n'.join((
+        'the public API has changed; if that is meant, say so in CHANGELOG.rst (see '
+        'QUALITY_DECLARATION.md) and run `python test/public_api.py`:', *changed))

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What an installation consists of, and that colcon, pip and RViz understand it."""
 
 import os
@@ -8,10 +10,10 @@ import subprocess
 import sys
 import zipfile
 
+from conftest import ROOT
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
 COPIED = ('CHANGELOG.rst', 'LICENSE', 'NOTICE', 'README.md', 'config', 'da_ros', 'launch',
           'package.xml', 'pyproject.toml', 'resource', 'scripts', 'setup.cfg', 'setup.py',
           'training')
@@ -89,7 +91,8 @@ def test_wheel_installs_the_share_files_where_ros_looks_for_them(wheel):
     files = set(installed_to_prefix(wheel))
     expected = {'share/ament_index/resource_index/packages/da_ros', 'share/da_ros/package.xml'}
     expected |= {f'share/da_ros/launch/{path.name}' for path in (ROOT / 'launch').glob('*.py')}
-    expected |= {f'share/da_ros/config/{path.name}' for path in (ROOT / 'config').iterdir()}
+    expected |= {f'share/da_ros/{path.relative_to(ROOT)}'
+                 for path in (ROOT / 'config').rglob('*') if path.is_file()}
     assert expected <= files
     assert {'share/da_ros/config/fastdds.xml', 'share/da_ros/config/pano_depth.rviz',
             'share/da_ros/launch/pano_depth.launch.py'} <= expected
@@ -120,12 +123,14 @@ def test_a_forwarder_runs_the_console_script_of_its_prefix(wheel, tmp_path):
 
 def test_default_bundle_and_samples_are_inside_the_installed_package(wheel):
     names = set(wheel.namelist())
-    shipped = [path for folder in ('da_ros/bundles', 'da_ros/samples', 'training/configs')
+    shipped = [path for folder in ('da_ros/bundles', 'da_ros/samples', 'training/configs',
+                                   'training/benchmarks')
                for path in (ROOT / folder).rglob('*')
                if path.is_file() and '__pycache__' not in path.parts]
     missing = {str(path.relative_to(ROOT)) for path in shipped} - names
     assert not missing
-    assert {'da_ros/bundles/pano_tiny/model.yaml', 'da_ros/samples/lobby.jpg'} <= names
+    assert {'da_ros/bundles/pano_tiny/model.yaml', 'da_ros/samples/lobby.jpg',
+            'training/labelling/free_space.html'} <= names
 
 
 def test_plain_installation_needs_neither_ros_wheels_nor_torch(wheel):
@@ -153,7 +158,7 @@ def displays() -> dict[str, dict]:
 
 def test_rviz_shows_topics_of_the_node_with_their_types():
     pytest.importorskip('rclpy', reason='rclpy is not installed (extra da_ros[ros])')
-    from da_ros.outputs import RELIABLE_KEEP_2, TOPICS
+    from da_ros.ros.outputs import RELIABLE_KEEP_2, TOPICS
     shown = {display['Topic']['Value'].lstrip('/'): display
              for display in displays().values() if 'Topic' in display}
     assert set(shown) == {'image', 'depth/preview', 'points', 'scan'}
@@ -167,3 +172,22 @@ def test_rviz_shows_frames_and_a_floor_grid():
     assert {'rviz_default_plugins/TF', 'rviz_default_plugins/Grid'} <= {
         display['Class'] for display in displays().values()}
     assert all(display['Enabled'] for display in displays().values())
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'requirements').glob('lock_py*.txt')),
+                         ids=lambda path: path.name)
+def test_locked_wheels_are_those_that_are_pinned(path):
+    """For versions that depend on Python, one of the pinned ones."""
+    def named(text: str) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for name, version in re.findall(r'^([\w.-]+)(?:\[\w+\])?==([^\s;]+)', text, re.MULTILINE):
+            found.setdefault(name.lower(), set()).add(version)
+        return found
+    locked = path.read_text()
+    pinned = named((ROOT / 'requirements/base.txt').read_text()
+                   + (ROOT / 'requirements/ros.txt').read_text())
+    kept = named(locked)
+    assert set(pinned) <= set(kept)
+    for name, versions in pinned.items():
+        assert kept[name] <= versions, f'{name}: run requirements/lock.py'
+    assert locked.count('--hash=sha256:') == len(kept) > 50 and '://' not in locked

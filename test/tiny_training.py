@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The smallest network that training can run, a config of it, and a run that is killed."""
 
 import pytest

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A tiny training run with its data, as the command line starts it."""
 
 import json
@@ -11,9 +13,9 @@ from tiny_training import TINY
 import yaml
 
 from training import train
-from training.checkpoint import load_checkpoint
+from training.checkpoints.checkpoint import load_checkpoint
+from training.data.sample import Sample
 from training.data.shards import write_shard
-from training.sample import Sample
 
 CONFIGS = Path(train.__file__).parent / 'configs'
 

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Repeat a table of the papers at another scale: one training per row and seed, all else alike.
 
@@ -16,7 +18,6 @@ row trains on all processes.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 import json
 from pathlib import Path
 import re
@@ -26,40 +27,18 @@ import yaml
 
 from da_ros.errors import DaRosError
 from training import train
-from training.ablation_table import markdown
-from training.held_back import score_checkpoint
-from training.job import check_job, check_same, write_job
-from training.processes import process_state
-from training.run_folder import current_commit
-from training.train_config import config_from_dict, read_config, TrainConfig
+from training.data.commit import current_commit
+from training.data.job import check_job, check_same, write_job
+from training.labelling.ablation_table import markdown, Row, Table
+from training.labelling.held_back import score_checkpoint
+from training.run.config import config_from_dict, read_config, TrainConfig
+from training.run.processes import process_state
 
 CONFIGS = Path(__file__).parent / 'configs'
 
 
 class AblationError(DaRosError):
     """A table that does not exist, or a row that cannot be trained as asked."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table."""
-
-    name: str
-    change: dict                        # fields of TrainConfig; `loss` and `model` are merged
-    paper: dict[str, float]             # the paper's figures by column
-    sources: int | None = None          # only the first so many of --data
-    needs_data: bool = False            # only with --row-data
-    max_m: float = 100.0                # truth is truncated here
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a paper; `ablation_<name>.yaml`."""
-
-    name: str
-    title: str
-    columns: dict[str, tuple]           # paper's name -> (alignment, metric, factor)
-    rows: tuple[Row, ...]
 
 
 def read_table(name: str) -> Table:

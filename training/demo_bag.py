@@ -1,10 +1,13 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Make a bag of a robot driving through a furnished room, with exact truth.
 
     python -m training.demo_bag --out demo_output/demo_bag
 
 It holds /camera/image/compressed (a panorama camera that stamps late), /camera/depth/image (exact
-range, 16UC1), /lidar/points (16 rings, 1 cm noise, mounted beside the camera), /tf, /tf_static.
+range, 16UC1), /lidar/points (16 rings, 1 cm noise, mounted beside the camera), /odom, /tf,
+/tf_static.
 """
 
 from __future__ import annotations
@@ -21,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from da_ros.bag_writer import BagWriter
+from da_ros.bags.bag_writer import BagWriter
+from da_ros.bags.transforms import matrix_from, quaternion_from
 from da_ros.errors import DaRosError
 from da_ros.sphere import BODY_FROM_OPTICAL, rotation_from_rpy
-from da_ros.transforms import matrix_from, quaternion_from
 from training.simulator.box_room import Box, furnished_room, lidar_points, panorama
 
 START_NS = 1_700_000_000 * 10**9
@@ -97,9 +100,11 @@ def write_drive(path: str | Path, config: DriveConfig = DriveConfig(),
                 bag.write('/lidar/points', bag.points(
                     _ns(time_s + config.lidar_skew_s), 'lidar_link', points), log_ns)
             elif kind == 2 and config.transforms:
-                bag.write('/tf', bag.transform(
-                    _ns(time_s), 'odom', 'base_link', pose[:3, 3].tolist(),
-                    quaternion_from(pose[:3, :3]).tolist()), _ns(time_s))
+                where = pose[:3, 3].tolist(), quaternion_from(pose[:3, :3]).tolist()
+                bag.write('/tf', bag.transform(_ns(time_s), 'odom', 'base_link', *where),
+                          _ns(time_s))
+                bag.write('/odom', bag.odometry(_ns(time_s), 'odom', 'base_link', *where),
+                          _ns(time_s))
 
 
 def _write_static(bag: BagWriter, config: DriveConfig) -> None:

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Train the network that ranks pseudo-labels (DAP, section 3.2).
 
@@ -33,13 +35,13 @@ from tqdm import tqdm
 from da_ros.errors import DaRosError
 from da_ros.range_map import resample_nearest
 from da_ros.sphere import solid_angles
-from training import metrics
-from training.checkpoint import save_checkpoint
+from training.checkpoints.checkpoint import save_checkpoint
 from training.data.shards import ShardError, ShardSet
-from training.labeler import LabelError
+from training.labelling.labeler import LabelError
 from training.networks.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
-from training.processes import new_accelerator
-from training.protocols import aligned_with, compare, get_protocol
+from training.run.processes import new_accelerator
+from training.scoring import metrics
+from training.scoring.protocols import aligned_with, compare, get_protocol
 
 NEAR_M, FAR_M = 0.1, 100.0      # beyond both, and empty, the range is cut
 LEARNING_RATE, BETAS = 2e-4, (0.5, 0.999)       # Isola et al. 2017

@@ -1,11 +1,15 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Score bundles on panoramas with known range.
 
     python -m training.evaluate --bundle bundles/pano_tiny --data pairs --out runs/evaluation
     python -m training.evaluate --bundle new --bundle old --data pairs --protocol da2 --out out
+    python -m training.evaluate --bundle pano_tiny --benchmark free-space --out out
 
 Writes report.json, report.md, report.html and frames.jsonl (one line per frame, as it is scored),
-and prints one line per table row. Several bundles are compared on the same frames.
+and prints one line per table row. Several bundles are compared on the same frames. The benchmark
+is hand-labelled photographs that come along (docs/free_space.md); --data names others of its kind.
 """
 
 from __future__ import annotations
@@ -14,7 +18,6 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 import heapq
-from itertools import pairwise
 import json
 from pathlib import Path
 import sys
@@ -25,19 +28,20 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from da_ros.errors import DaRosError
-from training import metrics, obstacles, report
-from training.alignment import METHODS
+from training.data.free_space import FOLDER, read_photographs
+from training.data.obstacles import floor_below
 from training.data.pairs import LABELS, PairsError
-from training.evaluate_data import EvaluationFrame, open_data
-from training.pictures import data_uri, frame_strip, TITLES
-from training.predictors import BundlePredictor, Predictor, resize_range
-from training.protocols import get_protocol, Protocol, PROTOCOLS
-from training.scores import (
+from training.scoring import metrics, report
+from training.scoring.alignment import METHODS
+from training.scoring.evaluate_data import EvaluationFrame, open_data
+from training.scoring.free_space_report import evaluate_photographs
+from training.scoring.free_space_report import print_tables as print_free_space
+from training.scoring.pictures import data_uri, frame_strip, TITLES
+from training.scoring.predictors import BundlePredictor, Predictor, resize_range
+from training.scoring.protocols import get_protocol, Protocol, PROTOCOLS
+from training.scoring.scores import (
     bootstrap_differences,
     FrameScores,
-    OBSTACLE_RANGES_M,
-    row_metrics,
-    row_others,
     score_frame,
 )
 
@@ -66,7 +70,7 @@ class Evaluation:
         target = np.asarray(sample.range_m)
         labels = self._labels(pair)
         height_m = sample.camera_height_m
-        floor_m = obstacles.floor_below(target, height_m) if height_m > 0 else 0.0
+        floor_m = floor_below(target, height_m) if height_m > 0 else 0.0
         rows = []
         for predictor in self.predictors:
             variants = self._predict(predictor, bgr, height_m, target.shape)
@@ -137,7 +141,7 @@ class Evaluation:
                      'time_ms_p50': _median(getattr(p, 'times_ms', []))}
             for p in self.predictors}
         for (name, variant), frames in self.frames.items():
-            predictors[name]['variants'][variant] = variant_tables(frames, self.protocol)
+            predictors[name]['variants'][variant] = report.variant_tables(frames, self.protocol)
         for (name, group, mask_m), counts in sorted(self.masks.items()):
             row = f'{mask_m:g} m' + ('' if group == 'all' else f', {group}')
             predictors[name]['masks'][row] = metrics.mask_metrics(counts)
@@ -152,36 +156,14 @@ class Evaluation:
                 mine = self.frames.get((other.name, variant))
                 if name != first or mine is None:
                     continue
-                for group in _groups(frames):
-                    a, b = (_of_group(f, group) for f in (frames, mine))
+                for group in report.groups_of(frames):
+                    a, b = (report.of_group(f, group) for f in (frames, mine))
                     a, b = _same_frames(a, b)
                     for metric, row in bootstrap_differences(
                             a, b, self.protocol, COMPARED).items():
                         rows[f'{other.name} - {first}, {variant}, {group}: {metric}'] = dict(
                             zip(('difference', 'low', 'high'), row))
         return rows
-
-
-def variant_tables(frames: Sequence[FrameScores], protocol: Protocol) -> dict[str, Any]:
-    """Return the tables of one predictor and variant; see `report.sections`."""
-    sectors = np.concatenate([frame.sectors for frame in frames])
-    bands = {f'{low:g}-{high:g} m': row_metrics(frames, protocol, lambda f, i=i: f.bands[i])
-             for i, (low, high) in enumerate(pairwise(metrics.BANDS_M))}
-    labels = sorted({name for frame in frames for name in frame.labels})
-    limits = sorted({limit for frame in frames for limit in frame.truncated})
-    none = np.zeros(len(metrics.SUMS))
-    return {
-        'groups': {group: {**row_metrics(_of_group(frames, group), protocol),
-                           **row_others(_of_group(frames, group))} for group in _groups(frames)},
-        'bands': {name: row for name, row in bands.items() if row['frames']},
-        'labels': {name: row_metrics(frames, protocol, lambda f, n=name: f.labels.get(n, none))
-                   for name in labels},
-        'truncated': {f'<= {t:g} m': row_metrics(frames, protocol, lambda f, t=t: f.truncated[t])
-                      for t in limits},
-        'obstacles': {f'within {r:g} m': obstacles.obstacle_metrics(sectors, r)
-                      for r in OBSTACLE_RANGES_M} if sectors.size else {},
-        'obstacles_by_range': obstacles.by_range(sectors) if sectors.size else {},
-        'obstacles_by_width': obstacles.by_width(sectors, 3.0) if sectors.size else {}}
 
 
 def evaluate(predictors: Sequence[Predictor], pairs: Sequence[EvaluationFrame], protocol: Protocol,
@@ -216,30 +198,12 @@ def evaluate(predictors: Sequence[Predictor], pairs: Sequence[EvaluationFrame], 
     return result
 
 
-def print_tables(result: dict[str, Any]) -> None:
-    """Print one compact table per predictor and variant, masks and labels included."""
-    for name, predictor in result['predictors'].items():
-        for variant, scores in predictor['variants'].items():
-            print(f'\n{name}, {variant}')
-            print(report.text_table(report.table(scores['groups'], report.SHORT)))
-            for key in ('labels', 'bands', 'truncated'):
-                if scores[key]:
-                    print(report.text_table(report.table(scores[key], report.BAND_COLUMNS, key)))
-            for key in ('obstacles', 'obstacles_by_range', 'obstacles_by_width'):
-                if scores[key]:
-                    print(report.text_table(
-                        report.table(scores[key], report.OBSTACLE_COLUMNS, key)))
-        if predictor['masks']:
-            print(report.text_table(report.table(predictor['masks'], report.MASK_COLUMNS, 'mask')))
-    if result['comparisons']:
-        print(report.text_table(report.table(
-            result['comparisons'], ('difference', 'low', 'high'), '\npaired bootstrap, 95 %')))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = _arguments(argv)
     try:
+        if args.benchmark:
+            return _photographs(args)
         protocol = get_protocol(args.protocol)
         protocol = replace(protocol, align=args.align) if args.align else protocol
         pairs = open_data(args.data)
@@ -250,17 +214,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         predictors: list[Predictor] = [
             BundlePredictor(bundle, args.backend, args.threads) for bundle in args.bundle]
         if args.baseline:
-            from training.fusion import FusionPredictor
+            from training.scoring.fusion import FusionPredictor
             predictors.append(FusionPredictor(args.baseline_onnx))
         _check_names(predictors)
         result = evaluate(predictors, pairs, protocol, Path(args.out), args.pictures)
     except (DaRosError, OSError, ValueError) as error:
         print(f'evaluate: {error}', file=sys.stderr)
         return 1
-    print_tables(result)
-    for text in result['failed']:
+    report.print_tables(result)
+    return _ended(result['failed'], args.out)
+
+
+def _photographs(args: argparse.Namespace) -> int:
+    photographs = read_photographs(args.data or FOLDER)
+    predictors = [BundlePredictor(name, args.backend, args.threads) for name in args.bundle]
+    _check_names(predictors)
+    result = evaluate_photographs(predictors, photographs, Path(args.out))
+    print_free_space(result)
+    return _ended(result['failed'], args.out)
+
+
+def _ended(failed: Sequence[str], out: str) -> int:
+    for text in failed:
         print(f'skipped: {text}', file=sys.stderr)
-    print(f'\nreport: {Path(args.out) / "report.html"}')
+    print(f'\nreport: {Path(out) / "report.html"}')
     return 0
 
 
@@ -270,7 +247,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--bundle', action='append', default=[], metavar='FOLDER',
                         help='bundle to score, or the name of one that ships; repeat to compare')
-    parser.add_argument('--data', required=True, metavar='FOLDER',
+    parser.add_argument('--benchmark', choices=['free-space'],
+                        help='score on labelled photographs')
+    parser.add_argument('--data', metavar='FOLDER',
                         help='NAME.jpg beside NAME_depth_mm.png (pairs.json optional), or shards')
     parser.add_argument('--protocol', default='sphere', help=', '.join(PROTOCOLS))
     parser.add_argument('--align', choices=METHODS, help="instead of the protocol's alignment")
@@ -287,6 +266,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not args.bundle and not args.baseline:
         parser.error('give at least one --bundle')
+    if not args.data and not args.benchmark:
+        parser.error('give --data, or --benchmark free-space')
+    if args.benchmark and not args.bundle:
+        parser.error('--benchmark free-space needs a --bundle')
     if args.baseline and not args.baseline_onnx:
         parser.error('--baseline fusion needs --baseline-onnx FILE')
     return args
@@ -299,14 +282,6 @@ def _check_names(predictors: Sequence[Predictor]) -> None:
         seen[predictor.name] = seen.get(predictor.name, 0) + 1
         if seen[predictor.name] > 1:
             predictor.name = f'{predictor.name} ({seen[predictor.name]})'
-
-
-def _groups(frames: Sequence[FrameScores]) -> list[str]:
-    return sorted({group for frame in frames for group in frame.groups})
-
-
-def _of_group(frames: Sequence[FrameScores], group: str) -> list[FrameScores]:
-    return [frame for frame in frames if group in frame.groups]
 
 
 def _same_frames(a: Sequence[FrameScores], b: Sequence[FrameScores]

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Turn a checkpoint into a bundle for the robot.
 
@@ -36,32 +38,31 @@ from da_ros.bundle import (
     load_bundle,
     MANIFEST,
     SelfCheck,
-    sha256_of,
     write_manifest,
 )
 from da_ros.errors import DaRosError
 from da_ros.gate import GateReport
-from training.checkpoint import build, Checkpoint, load_checkpoint
-from training.graph import ExportError, GraphSet, make_graphs, Options, write_graph
-from training.heads import add_head, copy_bundle, copy_the_rest, remove_head, trunk_sha256
-from training.parity import (
+from training.bundling.graph import ExportError, GraphSet, make_graphs, Options, write_graph
+from training.bundling.heads import add_head, copy_bundle, copy_the_rest, remove_head, trunk_sha256
+from training.bundling.parity import (
     check_parity,
     feeds,
     parity_text,
     SELF_CHECK_IMAGES,
     store_weights,
 )
-from training.progress import Progress
-from training.released import read_released, RELEASES
-from training.requantise import requantise
-from training.self_check import CAMERA_HEIGHTS_M, read_panoramas, write_self_check
-from training.variants import (
+from training.bundling.requantise import requantise
+from training.bundling.self_check import CAMERA_HEIGHTS_M, read_panoramas, write_self_check
+from training.bundling.variants import (
     add_variants,
     calibration_folder,
     CALIBRATION_IMAGES,
     calibration_images,
     convert,
 )
+from training.checkpoints.checkpoint import build, Checkpoint, load_checkpoint
+from training.checkpoints.reading import read_checkpoint
+from training.run.progress import Progress
 
 LICENCES = {
     'dap': 'code MIT; encoder weights under the DINOv3 License',
@@ -150,8 +151,9 @@ def describe(request: Request, graphs: GraphSet, folder: Path, checks: tuple[Sel
         uses_camera_height=graphs.uses_camera_height,
         metres_per_unit=1.0 if graphs.kind == 'metric' else None,
         max_range_m=graphs.max_range_m, output_quantile=graphs.output_quantile,
-        range_masks_m=graphs.range_masks_m, main_graph=folder / graphs.main.file,
-        mask_graphs={t: folder / graph.file for t, graph in sorted(graphs.masks.items())},
+        range_masks_m=graphs.range_masks_m, graphs={request.precision: Graphs(
+            folder / graphs.main.file,
+            {t: folder / graph.file for t, graph in sorted(graphs.masks.items())})},
         self_checks=checks, files={}, provenance=provenance, accuracy=request.accuracy)
 
 
@@ -193,34 +195,6 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def read_checkpoint(path: Path, network: str | None) -> Checkpoint:
-    """
-    Return a checkpoint of ours, or a released one where the network is named.
-
-    :raises CheckpointError: if the file is unreadable or does not fit
-    """
-    if network in RELEASES and not is_ours(path):
-        checkpoint, unused = read_released(path, network)
-        if unused:
-            print(f'warning: {len(unused)} tensors that the released network never uses are '
-                  f'ignored: {", ".join(unused)}', file=sys.stderr)
-    else:
-        checkpoint = load_checkpoint(path)
-        if network not in (None, checkpoint.network):
-            raise ExportError(f'{str(path)!r} holds network {checkpoint.network!r}, not '
-                              f'{network!r}; leave --network away')
-    hashed = path / 'checkpoint.safetensors' if path.is_dir() else path
-    provenance = dict(checkpoint.provenance) | {
-        'checkpoint': hashed.name, 'checkpoint_sha256': sha256_of(hashed)}
-    return Checkpoint(checkpoint.network, checkpoint.config, checkpoint.state, provenance)
-
-
-def is_ours(path: Path) -> bool:
-    """Return whether a file is a checkpoint that names its network itself."""
-    from training.checkpoint import METADATA_KEY, read_safetensors_metadata
-    return METADATA_KEY in read_safetensors_metadata(path)
 
 
 def read_rows(path: Path) -> list:

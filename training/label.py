@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Label panoramas with a trained network: images or shards in, shards of pseudo-labels out.
 
@@ -34,18 +36,22 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from da_ros.body_mask import BodyMask, read_picture
 from da_ros.bundle import sha256_of
+from da_ros.cameras.models import ErpCamera
 from da_ros.errors import DaRosError
-from training.checkpoint import build
+from da_ros.sphere import erp_rays
+from training.checkpoints.checkpoint import build
+from training.checkpoints.reading import read_checkpoint
+from training.data.sample import Sample
 from training.data.shards import write_shard
 from training.data.unlabelled import find_portions, Panorama, Portion
 from training.discriminate import quality
-from training.export import read_checkpoint
-from training.labeler import Labeler, LabelError
-from training.processes import process_state
-from training.sample import Sample
+from training.labelling.labeler import Labeler, LabelError
+from training.run.processes import process_state
 
 SCORE_DIGITS = 6
+OPTIONS = ('camera_height', 'disagreement')         # that decide what a label says
 NAMES_SHOWN = 20
 
 
@@ -61,8 +67,15 @@ def parse_args(argv=None) -> argparse.Namespace:
                         'label gets its score')
     parser.add_argument('--data', type=Path, action='extend', nargs='+', required=True,
                         help='folders of images or of shards')
+    parser.add_argument('--body-mask', type=Path, metavar='PNG', help='a panorama, white where '
+                        'the robot that took the images sees itself (da_ros_body_mask): no label')
     parser.add_argument('--out', type=Path, required=True, help='folder of the shards')
     parser.add_argument('--per-shard', type=int, default=96, help='images per shard')
+    parser.add_argument('--camera-height', type=float, default=0.0, metavar='METRES',
+                        help='of images that do not say theirs; 0 = unknown')
+    parser.add_argument('--disagreement', type=float, default=0.0, metavar='LOG',
+                        help='label the mirror image and other exposures, too, and leave pixels '
+                        'unknown where log ranges scatter by more (one sigma, e.g. 0.1)')
     return parser.parse_args(argv)
 
 
@@ -72,7 +85,10 @@ class Networks:
 
     labeler: Labeler
     judge: torch.nn.Module | None
-    hashes: dict[str, str]      # labeler and quality: sha256 of the checkpoints
+    hashes: dict[str, str | float]  # sha256 of labeler, quality, body_mask; OPTIONS not 0
+    robot: np.ndarray | None = None     # bool (h, w) at the labeler's size: what is the robot
+    height_m: float = 0.0       # of images that do not say theirs
+    disagreement: float = 0.0   # see Labeler.agreed
 
 
 def load_networks(args: argparse.Namespace, device: torch.device) -> Networks:
@@ -82,6 +98,7 @@ def load_networks(args: argparse.Namespace, device: torch.device) -> Networks:
                    for name, path in files.items()}
     hashes = {name: sha256_of(path / 'checkpoint.safetensors' if path.is_dir() else path)
               for name, path in files.items()}
+    hashes |= {name: vars(args)[name] for name in OPTIONS if vars(args)[name]}
     judge = None
     if args.quality:
         if checkpoints['quality'].network != 'discriminator':
@@ -92,7 +109,12 @@ def load_networks(args: argparse.Namespace, device: torch.device) -> Networks:
     if not labeler.metric:
         raise LabelError(f'--checkpoint {args.checkpoint} gives ranges without a unit; label with '
                          'a metric network (pano_tiny, dap)')
-    return Networks(labeler, judge, hashes)
+    robot = None
+    if args.body_mask:
+        mask, camera = BodyMask(read_picture(args.body_mask, ErpCamera())), ErpCamera()
+        robot = mask.covers(erp_rays(*labeler.size_hw), camera)
+        hashes['body_mask'] = sha256_of(args.body_mask)
+    return Networks(labeler, judge, hashes, robot, args.camera_height, args.disagreement)
 
 
 def label_panorama(panorama: Panorama, networks: Networks) -> Sample:
@@ -101,13 +123,16 @@ def label_panorama(panorama: Panorama, networks: Networks) -> Sample:
 
     :raises LabelError: if the image is no panorama
     """
-    label = networks.labeler.label(panorama.image, panorama.camera_height_m)
+    height_m = panorama.camera_height_m or networks.height_m
+    label = networks.labeler.label(panorama.image, height_m, networks.disagreement)
+    if networks.robot is not None:
+        label.range_m[networks.robot] = np.nan
     meta = {'name': panorama.name, 'labeler': networks.hashes['labeler'][:16]}
     if networks.judge is not None:
         score = quality(networks.judge, label.image, label.range_m)
         meta['score'] = round(score, SCORE_DIGITS)
     return Sample(label.image, label.range_m, np.isfinite(label.range_m), panorama.source,
-                  panorama.camera_height_m, meta)
+                  height_m, meta)
 
 
 def label_portion(portion: Portion, networks: Networks, out: Path, bar: tqdm) -> int:
@@ -162,7 +187,7 @@ def check_finished(shard: Path, portion: Portion | None, hashes: dict[str, str])
         raise LabelError(f'{shard} has no readable {shard.stem}.json; delete it or choose another '
                          '--out') from error
     wanted = {**hashes, 'inputs': portion.digest() if portion else record.get('inputs')}
-    for name in ('labeler', 'quality', 'inputs'):
+    for name in ('labeler', 'quality', 'body_mask', 'inputs', *OPTIONS):
         if record.get(name) != wanted.get(name):
             raise LabelError(f'{shard} was made with other {name} ({record.get(name)}, not '
                              f'{wanted.get(name)}); delete it, to have it labelled again, or '

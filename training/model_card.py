@@ -1,19 +1,21 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
-Accuracy rows and a picture for the card of a bundle.
+Accuracy tables and a picture for the card of a bundle.
 
     python -m training.model_card --bundle BUNDLE --data PAIRS --held-out aws_small_warehouse \\
-        --json accuracy.json --picture predictions.jpg
+        --report runs/free_space/report.json --report runs/obstacles/report.json \\
+        --card BUNDLE/README.md --json accuracy.json --picture predictions.jpg
 
-Prints a Markdown table: AbsRel per image, weighted by solid angle at network size, as mean
-(median) over the images of a row; unaligned, aligned by the median, and told the camera height.
-Rooms with a layout as truth count floor and ceiling, where furniture is rare; walls apart.
-The picture shows rendered pairs only, so that it may be shipped.
+prints Markdown, and writes it into the section `Accuracy` of the card: first what
+`training.evaluate --benchmark free-space` found in real photographs, obstacles by distance with
+the probability of a miss, glass and mirrors apart; then pairs; then the reports of rendered sets.
+Either of --report and --bundle with --data may be left out.
 
-    python -m training.model_card --report runs/obstacles/report.json
-
-prints what `training.evaluate` found per scene kind and camera height, not told -> told the
-height: AbsRel, sectors within 3 m that are missed or falsely alarmed, missed thin obstacles; then
-the masks.
+Pairs: AbsRel per image, weighted by solid angle at network size, as mean (median) over the images
+of a row; unaligned, aligned by the median, and told the camera height. Rooms with a layout as
+truth count floor and ceiling, where furniture is rare; walls apart. The picture shows rendered
+pairs only, so that it may be shipped.
 """
 
 from __future__ import annotations
@@ -29,13 +31,17 @@ import numpy as np
 from da_ros.errors import DaRosError
 from da_ros.files import write_image
 from da_ros.sphere import solid_angles
-from training.alignment import median_scale
 from training.data.pairs import LABELS, Pair, read_pairs
 from training.data.shards import colour_of_range
+from training.scoring.alignment import median_scale
+from training.scoring.card import of_photographs, tables_of, write_card
+from training.scoring.free_space import METRICS
 
 VARIANTS = ('unaligned', 'median-aligned', 'known camera height')
-REPORTED = {'abs_rel': 'AbsRel', 'miss_rate_3m': 'missed', 'false_alarm_rate_3m': 'false alarms',
-            'thin_miss_rate_3m': 'thin missed'}
+EXPLAINED = ('AbsRel = mean of |pred - truth| / truth, weighted by solid angle, truth up to '
+             '100 m. A, B and S are real (a scan; empty rooms whose truth is the layout; a stereo '
+             'pair), C is rendered.')
+TIERS = {'A': 'A measured', 'S': 'S triangulated from a stereo pair'}
 MAX_TRUTH_M = 100.0
 FARTHEST_M = 120.0      # 'empty' counts as this range where the truth is a surface
 SHOWN = ('aws_small_warehouse_00', 'aws_small_warehouse_01', 'aws_small_house_01',
@@ -53,6 +59,8 @@ def parse_args(argv=None) -> argparse.Namespace:
                         help='report.json of training.evaluate; repeat for more sets')
     parser.add_argument('--held-out', default='', help='scene that training never saw')
     parser.add_argument('--json', type=Path, help='write the rows for model.yaml')
+    parser.add_argument('--card', type=Path, help='write the tables into this model card')
+    parser.add_argument('--note', default='', help='hardware and commit, above the tables')
     parser.add_argument('--picture', type=Path, help='write image, truth and prediction')
     return parser.parse_args(argv)
 
@@ -72,7 +80,7 @@ def rows_of(pair: Pair, held_out: str) -> dict[str, tuple[int, ...] | None]:
         return {'B rooms, floor + ceiling': (1, 2),
                 **{f'B rooms, {LABELS[label]}': (label,) for label in (1, 2, 3)}}
     if pair.tier != 'C':
-        return {f'{pair.tier} measured': None}
+        return {TIERS.get(pair.tier, f'tier {pair.tier}'): None}
     if pair.scene == held_out:
         return {f'held-out world {held_out}': None}
     return {'C rendered, worlds of the training': None,
@@ -126,31 +134,20 @@ def rows_for_manifest(table) -> list[dict]:
             for row, variants in table.items() for variant, values in variants.items()]
 
 
-def report_tables(report: dict) -> str:
-    """
-    Return the Markdown tables of one evaluation report.
-
-    :param report: content of report.json, of one predictor
-    """
-    predictor = next(iter(report['predictors'].values()))
-    variants = predictor['variants']
-    free, told = (variants.get(name, {}).get('groups', {}) for name in (
-        VARIANTS[0], VARIANTS[2]))
-    lines = ['| not told -> told the camera height | n | ' + ' | '.join(REPORTED.values()) + ' |',
-             '|---|---|' + '---|' * len(REPORTED)]
-    for group, row in free.items():
-        cells = [' -> '.join(_cell(key, found.get(group, {}).get(key)) for found in (free, told))
-                 for key in REPORTED]
-        lines.append(f'| {group} | {row["frames"]:.0f} | ' + ' | '.join(cells) + ' |')
-    masks = [f'{name} {row["iou"]:.3f}' for name, row in predictor['masks'].items()
-             if row['iou'] is not None]
-    return '\n'.join([*lines, '', 'Range mask IoU: ' + '; '.join(masks)])
+def photograph_rows(report: dict, name: str) -> list[dict]:
+    """Return the pooled and mean metrics of labelled photographs as rows for model.yaml."""
+    found = []
+    for variant, tables in report['predictors'][name]['variants'].items():
+        rows = tables['groups']['all']
+        found += [{'data': 'labelled photographs', 'images': rows['pooled']['photographs'],
+                   'variant': variant, 'metric': metric,
+                   **{key: _rounded(rows[key][metric]) for key in ('pooled', 'mean')}}
+                  for metric in METRICS]
+    return found
 
 
-def _cell(key: str, value: float | None) -> str:
-    if value is None:
-        return '-'
-    return f'{value:.3f}' if key == 'abs_rel' else f'{100 * value:.0f} %'
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def picture(shown, width: int = 480) -> np.ndarray:
@@ -173,24 +170,34 @@ def main(argv=None) -> int:
     """Run the command; a known error is one line and exit code 1."""
     args = parse_args(argv)
     try:
-        for file in args.report:
-            print(f'{file.parent.name}\n\n{report_tables(json.loads(file.read_text()))}\n')
-        if args.report:
-            return 0
-        if args.bundle is None or args.data is None:
+        if not args.report and (args.bundle is None or args.data is None):
             raise DaRosError('give --bundle and --data, or --report')
-        from training.predictors import BundlePredictor
+        reports = [(file.parent.name, json.loads(file.read_text())) for file in args.report]
+        name = args.bundle.name if args.bundle else ''
+        photographs = [report for _, report in reports if of_photographs(report)]
+        parts, rendered = ([f'### {title}\n\n{tables_of(report, name)}'
+                            for title, report in reports if of_photographs(report) == real]
+                           for real in (True, False))
+        rows = [row for report in photographs
+                for row in photograph_rows(report, name or next(iter(report['predictors'])))]
+        if args.bundle and args.data:
+            from training.scoring.predictors import BundlePredictor
 
-        pairs = read_pairs(args.data)
-        table, shown = score(BundlePredictor(args.bundle, threads=1), pairs, args.held_out)
-    except (DaRosError, OSError) as error:
+            found = read_pairs(args.data)
+            table, shown = score(BundlePredictor(args.bundle, threads=1), found, args.held_out)
+            parts.append(f'### pairs\n\n{EXPLAINED}\n\n{markdown(table)}')
+            rows += rows_for_manifest(table)
+            if args.picture:
+                write_image(args.picture, picture(shown)[..., ::-1])
+        text = '\n\n'.join([*([args.note] if args.note else []), *parts, *rendered])
+        print(text)
+        if args.card:
+            write_card(args.card, text)
+        if args.json:
+            args.json.write_text(json.dumps(rows, indent=1))
+    except (DaRosError, OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
-    print(markdown(table))
-    if args.json:
-        args.json.write_text(json.dumps(rows_for_manifest(table), indent=1))
-    if args.picture:
-        write_image(args.picture, picture(shown)[..., ::-1])
     return 0
 
 

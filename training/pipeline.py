@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Run DAP's three stages (section 3.2) in a row; every step is a command of its own and is printed.
 
@@ -34,11 +36,11 @@ from types import ModuleType
 from da_ros.bundle import sha256_of
 from da_ros.errors import DaRosError
 from training import discriminate, label, selection, train
+from training.data.job import write_whole
 from training.data.unlabelled import IMAGE_SUFFIXES
-from training.held_back import score_checkpoint
-from training.job import write_whole
-from training.processes import process_state
-from training.report import markdown_table
+from training.labelling.held_back import score_checkpoint
+from training.run.processes import process_state
+from training.scoring.report import markdown_table
 
 CONFIGS = Path(__file__).parent / 'configs'
 CONTENT = '  # config '         # in a record, before the hash of the file

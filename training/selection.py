@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Select the best pseudo-labels: the top N indoor and the top N outdoor by their score.
 
@@ -25,9 +27,9 @@ import sys
 from tqdm import tqdm
 
 from da_ros.errors import DaRosError
+from training.data.job import write_whole
 from training.data.shards import ShardError, ShardSet
-from training.job import write_whole
-from training.labeler import LabelError
+from training.labelling.labeler import LabelError
 
 PLACES = ('indoor', 'outdoor')
 OUTDOOR_SCENES = {'street', 'yard', 'open', 'outdoor', 'gz_street', 'aws_racetrack'}

@@ -1,14 +1,24 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Render shards of panoramas with exact range.
 
 Example:
     python -m training.simulate --assets ASSETS --out shards/train --seed 1 --count 20000
     python -m training.simulate --assets ASSETS --out shards/outdoor --benchmark outdoor
+    python -m training.simulate --assets ASSETS --out drives --sequence 80 --count 960 --bags
+    python -m training.simulate --assets ASSETS --out shards/put --photographs PANORAMAS
     python -m training.simulate --sheet shards/train/00000.tar sheet.png
 
 The range masks at 10, 20, 50 and 100 m are not stored: they are `range <= threshold` of the range
 as stored, in float16.
 Finished shards are kept; OUT/job.json says of what, and another job is refused.
+
+--sequence: every shard is one drive at 10 Hz, with people who walk and a camera that shakes; the
+JSON of a frame has `stamp_s` and `odom_from_camera` (4 x 4). --bags writes each as a bag, too.
+
+--photographs: things of the assets on the free floor of photographs that are labelled in
+training/data/floor_labels, at 320x640; see simulator.inserts.
 """
 
 from __future__ import annotations
@@ -26,12 +36,15 @@ from tqdm import tqdm
 
 from da_ros.errors import DaRosError
 from da_ros.files import write_image
+from training.data.job import check_job, write_job
+from training.data.pool import spread
 from training.data.shards import contact_sheet, read_shard, ShardError, ShardSet, write_shard
-from training.job import check_job, write_job
-from training.pool import spread
 
-DECIDES = ('seed', 'per_shard', 'size', 'only', 'mix', 'near', 'marked', 'benchmark')    # a shard
-_simulator = None
+# the content of a shard
+DECIDES = ('seed', 'per_shard', 'size', 'only', 'mix', 'near', 'marked', 'high', 'benchmark',
+           'sequence')
+LOWEST_M = 0.1                  # of a training camera; the benchmarks have their own
+_simulator = _inserter = None           # of a worker, which renders many shards
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -44,7 +57,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--count', type=int, default=960, help='images in all shards')
     parser.add_argument('--per-shard', type=int, default=96)
-    parser.add_argument('--size', default='256x512', help='height x width [px]')
+    parser.add_argument('--size', help='height x width [px]; default 256x512, 320x640 with '
+                        '--photographs')
     parser.add_argument('--workers', type=int, default=1, help='processes')
     parser.add_argument('--only', default='', help='one world, shown as it is')
     parser.add_argument('--mix', action='extend', nargs='+', metavar='KIND=SHARE',
@@ -52,13 +66,22 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--near', type=float, help='mean number of near obstacles per camera')
     parser.add_argument('--marked', type=float,
                         help='share of cameras with paint or rugs on the floor around them')
+    parser.add_argument('--high', type=float, default=0.0,
+                        help='share of cameras 2 to 5 m above the floor')
     parser.add_argument('--benchmark', choices=('outdoor', 'obstacles'),
                         help='render this fixed evaluation set; see simulator.benchmarks')
+    parser.add_argument('--sequence', type=int, default=0, metavar='FRAMES',
+                        help='render drives of so many frames, one a shard')
+    parser.add_argument('--photographs', type=Path, metavar='FOLDER',
+                        help='put things into the labelled photographs below FOLDER')
+    parser.add_argument('--bags', action='store_true', help='with --sequence: bags OUT/00000 ...')
     parser.add_argument('--device', choices=('cpu', 'cuda', 'auto'), default='cpu',
                         help='ray casting on cpu, cuda, or auto = a GPU where there is one')
     parser.add_argument('--sheet', nargs=2, metavar=('SHARD', 'PNG'),
                         help='write a contact sheet of a shard and stop')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.size = args.size or ('320x640' if args.photographs else '256x512')
+    return args
 
 
 def mix_of(args: argparse.Namespace):
@@ -66,7 +89,7 @@ def mix_of(args: argparse.Namespace):
     from training.simulator.generate import check_mix, MixConfig
 
     mix = MixConfig(only=args.only, shares=parse_mix(args.mix) or MixConfig().shares)
-    view = replace(mix.view, size_hw=size_of(args))
+    view = replace(mix.view, size_hw=size_of(args), min_height_m=LOWEST_M, high=args.high)
     if args.near is not None:
         view = replace(view, near_things=args.near)
     if args.marked is not None or args.only:
@@ -107,6 +130,8 @@ class Job:
     seed: tuple[int, ...]
     mix: Any                # MixConfig, which imports open3d only when used
     device: str
+    drive: bool = False
+    photographs: Path | None = None
 
 
 def jobs_of(args: argparse.Namespace) -> list[Job]:
@@ -120,10 +145,10 @@ def jobs_of(args: argparse.Namespace) -> list[Job]:
         return [Job(args.assets, args.out / f'{i:05d}.tar', part.count, seed_of(i), mix,
                     args.device)
                 for i, (part, mix) in enumerate(zip(BENCHMARKS[args.benchmark], mixes))]
-    mix = mix_of(args)
-    return [Job(args.assets, args.out / f'{i:05d}.tar',
-                min(args.per_shard, args.count - i * args.per_shard), (args.seed, i), mix,
-                args.device) for i in range(-(-args.count // args.per_shard))]
+    mix, size = mix_of(args), args.sequence or args.per_shard
+    return [Job(args.assets, args.out / f'{i:05d}.tar', min(size, args.count - i * size),
+                (args.seed, i), mix, args.device, bool(args.sequence), args.photographs)
+            for i in range(-(-args.count // size))]
 
 
 def is_finished(job: Job) -> bool:
@@ -146,7 +171,8 @@ def claim(args: argparse.Namespace) -> None:
 
     :raises JobError: if the folder holds the shards of another job
     """
-    asked = {'assets': str(args.assets.resolve()), **{name: vars(args)[name] for name in DECIDES}}
+    asked = {'assets': str(args.assets.resolve()), **{name: vars(args)[name] for name in DECIDES},
+             'photographs': str(args.photographs.resolve()) if args.photographs else None}
     if any(args.out.glob('*.tar')):
         check_job(args.out, asked)
     write_job(args.out, asked)
@@ -156,12 +182,20 @@ def render_shard(job: Job) -> tuple[int, float]:
     """Render one shard; returns the number of images and the time it took [s]."""
     from training.simulator.generate import Simulator
 
-    global _simulator
+    global _simulator, _inserter
     if _simulator is None:
         cv2.setNumThreads(1)
         _simulator = Simulator(job.assets, job.mix, job.device)
     start = time.perf_counter()
-    samples = _simulator.with_mix(job.mix).samples(job.seed, job.count)
+    simulator = _simulator.with_mix(job.mix)
+    if job.photographs:
+        _inserter = _inserter or simulator.inserts(job.photographs)
+        samples = _inserter.samples(job.seed, job.count)
+    elif job.drive:
+        from training.simulator.sequences.drive import DriveConfig
+        samples = simulator.sequence(job.seed, DriveConfig(job.count))
+    else:
+        samples = simulator.samples(job.seed, job.count)
     write_shard(job.path, samples, {'seed': job.seed[0], 'shard': job.seed[1]})
     return job.count, time.perf_counter() - start
 
@@ -177,21 +211,48 @@ def main(argv=None) -> int:
         for name in ('count', 'per_shard', 'workers'):
             if (value := vars(args)[name]) < 1:
                 raise ShardError(f'--{name.replace("_", "-")} must be at least 1, got {value}')
+        if args.sequence < 0 or (args.benchmark and args.sequence):
+            raise ShardError(f'--sequence {args.sequence} must be 1 or more, without --benchmark')
+        if args.photographs:
+            check_alone(args)
+        if args.bags and not args.sequence:
+            raise ShardError('--bags needs --sequence: only drives have poses')
         return run(args)
     except DaRosError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
 
 
+def check_alone(args: argparse.Namespace) -> None:
+    """Raise ShardError if --photographs is given with what it would not heed."""
+    for name in ('only', 'mix', 'near', 'marked', 'high', 'benchmark', 'sequence', 'bags'):
+        if vars(args)[name]:
+            raise ShardError(f'--photographs stands alone; leave --{name} out, which is of worlds '
+                             'that are rendered')
+    if args.size != '320x640':
+        raise ShardError(f'--size {args.size}: with --photographs it is 320x640, the size of the '
+                         'labels')
+
+
 def run(args: argparse.Namespace) -> int:
-    """Render the shards that are not there yet; say how fast."""
+    """Render the shards, and write the bags, that are not there yet."""
     wanted = jobs_of(args)
     claim(args)
     jobs = [job for job in wanted if not is_finished(job)]
     if len(jobs) < len(wanted):
         print(f'{len(wanted) - len(jobs)} finished shards are kept')
-    if not jobs:
-        return 0
+    if jobs:
+        render(args, jobs)
+    for path in (job.path for job in wanted if args.bags):
+        from training.simulator.sequences.bags import write_bag
+        if not (bag := path.with_suffix('')).exists():
+            write_bag(path, bag)
+            print(bag)
+    return 0
+
+
+def render(args: argparse.Namespace, jobs: list[Job]) -> None:
+    """Render shards; say how fast."""
     start, images, busy = time.perf_counter(), 0, 0.0
     with tqdm(total=sum(job.count for job in jobs), unit='image') as bar:
         for count, seconds in spread(render_shard, jobs, args.workers):
@@ -200,7 +261,6 @@ def run(args: argparse.Namespace) -> int:
     wall = time.perf_counter() - start
     print(f'{images} images in {wall:.0f} s: {images / wall:.1f} images/s, '
           f'{images / busy:.1f} images/s per process')
-    return 0
 
 
 def write_sheet(shard: Path, picture: Path, count: int = 24) -> int:

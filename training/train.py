@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Train a network on shards; stops and resumes anywhere.
 
@@ -24,7 +26,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 import sys
 import time
@@ -34,10 +36,22 @@ from accelerate.utils import broadcast, gather_object, parse_flag_from_env, redu
 import torch
 
 from da_ros.errors import DaRosError
-from training import head_training
-from training.batches import Batch, Batches, fastest_format, load, one_thread, Sources
-from training.checkpoint import origin
-from training.forward import (
+from training.checkpoints.checkpoint import origin
+from training.data.commit import current_commit
+from training.networks import build_network
+from training.run import head_training
+from training.run.batches import (
+    Batches,
+    fastest_format,
+    good_batch,
+    load,
+    one_thread,
+    Sources,
+)
+from training.run.config import read_config, TrainConfig, TrainError
+from training.run.feature_cache import FeatureBatches, kept_features
+from training.run.folder import on_cpu, RunFolder, Snapshot
+from training.run.forward import (
     Forward,
     image_size,
     load_encoder,
@@ -45,11 +59,10 @@ from training.forward import (
     load_teacher,
     teach,
 )
-from training.networks import build_network
-from training.objectives import make_objective, MASK_TERMS
-from training.optimise import (
-    batch_norms,
+from training.run.objectives import make_objective, MASK_TERMS
+from training.run.optimise import (
     clip,
+    freeze,
     parameter_groups,
     rate_factor,
     restore_statistics,
@@ -57,14 +70,13 @@ from training.optimise import (
     training_time,
     update_ema,
 )
-from training.processes import new_accelerator
-from training.resume import check_same_run, description, restore
-from training.run_folder import current_commit, on_cpu, RunFolder, Snapshot
-from training.train_config import read_config, TrainConfig, TrainError
-from training.validation import evaluate, validation_sets
+from training.run.processes import new_accelerator, precision_on
+from training.run.resume import check_same_run, description, restore
+from training.run.statistics import reestimate_statistics
+from training.run.validation import evaluate, validation_sets
 
+PANO = ('pano_tiny', 'pano_base')       # networks that estimate the camera height
 BAD_STEPS = 25              # in a row; fp16 lowers its scale about 16 times at the start
-STATISTICS_IMAGES = 512
 MEMORY_MESSAGES = ('out of memory', "can't allocate memory", 'not enough memory',
                    'Cannot allocate memory', 'Unable to allocate', 'ALLOC_FAILED')
 
@@ -85,7 +97,13 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--deadline', help='UTC time of day HH:MM at which the schedule ends')
     parser.add_argument('--steps', type=int, help='optimiser steps')
     parser.add_argument('--init', type=Path, help='checkpoint to start from, ours or released')
-    parser.add_argument('--init-encoder', type=Path, help='published DINOv2 / DINOv3 weights')
+    parser.add_argument('--init-encoder', type=Path,
+                        help='published DINOv2 / DINOv3 weights, or what training.pretrained made')
+    parser.add_argument('--features', type=Path, metavar='FOLDER',
+                        help='freeze the encoder and keep its features here (feature_copies, '
+                        'features_gib of the config): a step then runs the rest only')
+    parser.add_argument('--only-features', action='store_true',
+                        help='with --features: make those that are missing and end')
     parser.add_argument('--teacher', type=Path, help='checkpoint whose range is a second target')
     parser.add_argument('--heads', type=head_training.thresholds, metavar='METRES,...',
                         help='train these range-mask heads of --init, each on its own')
@@ -102,8 +120,11 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     cpu = not torch.accelerator.is_available() or parse_flag_from_env('ACCELERATE_USE_CPU')
     if config.mixed_precision == 'fp16' and cpu:
         raise TrainError('mixed_precision fp16 needs a GPU; use bf16 or no')
-    accelerator = new_accelerator(cpu, mixed_precision=config.mixed_precision,
+    precision = precision_on(cpu, config.mixed_precision)
+    accelerator = new_accelerator(cpu, mixed_precision=precision,
                                   gradient_accumulation_steps=config.accumulate)
+    if precision != config.mixed_precision:
+        accelerator.print('this CPU does not compute in bf16: fp32 instead')
     one_thread()
     if accelerator.device.type == 'cpu' and accelerator.num_processes > 1:
         torch.set_num_threads(1)            # threads on busy cores wait for each other
@@ -127,7 +148,7 @@ def make_network(config: TrainConfig, args: argparse.Namespace) -> torch.nn.Modu
             raise TrainError('--heads needs --init: the checkpoint whose features they read')
         if args.init_encoder:
             raise TrainError('--heads reads the features of --init; leave --init-encoder away')
-        from training.export import read_checkpoint
+        from training.checkpoints.reading import read_checkpoint
         checkpoint = read_checkpoint(args.init, config.network)
         return head_training.network_with_heads(checkpoint, args.heads, config.seed)
     network = build_network(config.network, config.model)
@@ -136,37 +157,6 @@ def make_network(config: TrainConfig, args: argparse.Namespace) -> torch.nn.Modu
     if args.init:
         load_initial(network, config.network, args.init)
     return network
-
-
-@torch.no_grad()
-def reestimate_statistics(forward: Forward, batches: Batches, device: torch.device,
-                          plain: bool) -> bool:
-    """
-    Replace the batch-norm statistics by their plain mean over training images.
-
-    :param plain: leave them as they are, only look at one batch
-    :return: whether all that the network says is finite
-    """
-    norms = [] if plain else batch_norms(forward)
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    finite = True
-    for number in range(max(2, STATISTICS_IMAGES // batches.config.batch) if norms else 1):
-        batch = good_batch(batches[number]).on(device)
-        finite &= bool(torch.isfinite(forward(batch.image, batch.told_height_m).log_range).all())
-    for norm in norms:
-        norm.momentum = 0.1
-    forward.eval()
-    return finite
-
-
-def good_batch(batch: Batch | str) -> Batch:
-    """:raises TrainError: if the data ended the run."""
-    if isinstance(batch, str):
-        raise TrainError(batch)
-    return batch
 
 
 @contextmanager
@@ -227,13 +217,17 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     clipped = head_training.freeze_trunk(network) if frozen else [list(network.parameters())]
     size_hw = image_size(network, config.network, config.size_hw)
     network.to(device, memory_format=fastest_format(device))
+    entries = kept_features(args, config, sources, network, size_hw, accelerator)
+    if args.only_features:
+        return
+    freeze(network, config, encoder=entries is not None)
     forward = Forward(network)
     ema = deepcopy(forward).eval().requires_grad_(False)
     teacher, teacher_hw = load_teacher(args.teacher) if args.teacher else (None, size_hw)
     if teacher:
         teacher.to(device)
     objective = make_objective(config, size_hw, forward.range_masks_m,
-                               config.network == 'pano_tiny', teacher is not None, device,
+                               config.network in PANO, teacher is not None, device,
                                only=MASK_TERMS if frozen else ())
     optimiser = torch.optim.AdamW(parameter_groups(network, config), fused=True)
     model, optimiser = accelerator.prepare(forward, optimiser)
@@ -247,7 +241,9 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
             skipped.update(state['skipped'])
     del state
     sources.keep(max(size_hw, teacher_hw)[0], config.cache_gib)
-    batches = Batches(sources, config, max(size_hw, teacher_hw), config.refresh_steps * per_step)
+    about_batches = (sources, config, max(size_hw, teacher_hw), config.refresh_steps * per_step)
+    batches = (Batches(*about_batches) if entries is None
+               else FeatureBatches(*about_batches).attach(entries))
     loader = load(batches, step * per_step + rank, world, pinned=device.type == 'cuda')
 
     def snapshot() -> Snapshot:
@@ -305,7 +301,8 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
                 batch = batch.resized(size_hw)
             last = part == config.accumulate - 1
             with nullcontext() if last else accelerator.no_sync(model):
-                loss, parts = objective(model(batch.image, batch.told_height_m), batch, teaching)
+                said = model(batch.image, batch.told_height_m, batch.features)
+                loss, parts = objective(said, batch, teaching)
                 # a loss that is not finite may have a finite gradient (|x| at NaN has 0)
                 accelerator.backward(loss * (1 + 0 * loss.detach()))
             for name, value in {'loss': loss.detach(), **parts}.items():
@@ -358,8 +355,10 @@ def run(args: argparse.Namespace, config: TrainConfig, schedule: Schedule,
     # --- end
     skipped = gathered(skipped, accelerator)
     if accelerator.is_main_process:
-        again = Batches(sources, config, size_hw, batches.refresh_every, stream=1)
-        if not reestimate_statistics(ema, again, device, plain=frozen):
+        again = replace(batches, stream=1)
+        if entries is not None:
+            again.attach(entries)
+        if not reestimate_statistics(ema, again, size_hw, device, plain=frozen):
             raise TrainError(f'the network of step {step} says what is not finite; lower '
                              f'learning_rate ({config.learning_rate:g}); {folder.last_good()}')
         final = snapshot()

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Go on from a bundle: its weights become a checkpoint, of the same network or of a larger one.
 
@@ -8,11 +10,17 @@ Examples::
     python -m training.warm_start --bundle da_ros/bundles/pano_tiny --data shards/train \\
         --out runs/start.safetensors
     python -m training.warm_start --bundle da_ros/bundles/pano_tiny --data shards/train \\
-        --config training/configs/pano_small_body.yaml --out runs/start_small.safetensors
+        --config training/configs/pano_small.yaml --out runs/start_small.safetensors
     python -m training.warm_start --checkpoint runs/body --config larger.yaml --out x.safetensors
+    python -m training.warm_start --bundle da_ros/bundles/pano_tiny --data shards/train \\
+        --config training/configs/pano_base.yaml --encoder dinov2_turning.safetensors \\
+        --out runs/start_base.safetensors
+    python -m training.warm_start --bundle da_ros/bundles/pano_base --data shards/train \\
+        --out runs/start_base.safetensors
 
 `python -m training.train --init FILE` then trains it, for instance on your own robot's panoramas.
-Fp32 bundles of pano networks only.
+Fp32 bundles of pano networks only. Weights that a bundle stores in 8 bits, those of the encoder
+among them, stay as rounded, so that training with kept features sees the features that ship.
 """
 
 from __future__ import annotations
@@ -24,19 +32,16 @@ from pathlib import Path
 import sys
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
-from torch import nn, Tensor
+from torch import Tensor
 from torch.nn import functional as F
 
-from da_ros.bundle import Bundle, load_bundle
+from da_ros.bundle import load_bundle
 from da_ros.errors import DaRosError
-from da_ros.gate import departure, LIMITS
-from training.batches import Batches, Sources
-from training.checkpoint import build, load_checkpoint, origin, save_checkpoint
-from training.graph import MASK_OUTPUT, PanoTinyGraph
+from training.bundling.weights import network_of_bundle
+from training.checkpoints.checkpoint import build, load_checkpoint, origin, save_checkpoint
 from training.networks import build_network
+from training.networks.efficientnet_lite import ConvNorm
 from training.networks.pano_tiny import (
     PanoTiny,
     Residual,
@@ -45,108 +50,16 @@ from training.networks.pano_tiny import (
     STRIDE,
     WrapConv,
 )
-from training.train_config import read_config, TrainConfig
+from training.run.batches import Batches, Sources
+from training.run.config import read_config, TrainConfig
+from training.run.forward import load_encoder
 
-PREFIX = 'network.'
+PANO = ('pano_tiny', 'pano_base')
 STATISTICS_BATCHES = 16
 
 
 class WarmStartError(DaRosError):
-    """A bundle whose weights cannot be taken over."""
-
-
-def network_of_bundle(bundle: Bundle) -> PanoTiny:
-    """
-    Return the network of an fp32 bundle; its batch norms are identities.
-
-    :raises WarmStartError: if it is another network, a weight is not to be found in its graph, or
-        the weights found do not say what the bundle says
-    """
-    provenance = bundle.provenance
-    if provenance.get('network') != 'pano_tiny' or bundle.precision != 'fp32':
-        raise WarmStartError(
-            f'bundle {bundle.name!r} holds {provenance.get("network", "an unnamed network")} in '
-            f'{bundle.precision}; only fp32 bundles of pano_tiny can be gone on from')
-    network = build_network('pano_tiny', provenance['config']).eval()
-    stored = graph_weights(bundle.main_graph)
-    for number, (block, table) in enumerate(zip(network.attention, stored.pop('folded'))):
-        bias = np.zeros(tuple(block.bias.shape), np.float32)
-        bias[:, block.index.numpy()] = table.reshape(len(bias), -1)
-        stored[f'attention.{number}.bias'] = bias
-    state = network.state_dict()
-    for name, norm in network.named_modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            state[f'{name}.running_var'].fill_(1 - norm.eps)
-            state[f'{name}.bias'].copy_(take(
-                stored, f'{name.removesuffix(".norm")}.conv.weight_bias', state[f'{name}.bias']))
-    for name in dict(network.named_parameters()):
-        if '.norm.' not in name:
-            state[name].copy_(take(stored, name, state[name]))
-    check_says_the_same(network, bundle)
-    return network
-
-
-def check_says_the_same(network: PanoTiny, bundle: Bundle) -> None:
-    """:raises WarmStartError: if the network departs from the bundle on the bundle's panoramas."""
-    graph = PanoTinyGraph(network).eval()
-    for check in bundle.self_checks:
-        image = np.ascontiguousarray(cv2.imread(str(bundle.folder / check.image)))
-        with np.load(bundle.folder / check.expected) as arrays:
-            wanted = dict(arrays)
-        with torch.inference_mode():
-            said = graph(torch.from_numpy(image), torch.tensor([check.camera_height_m]))
-        report = departure(said[0].numpy(), wanted['range_m'], said[1].numpy(),
-                           wanted.get(MASK_OUTPUT))
-        if not report.within(LIMITS['fp32']):
-            raise WarmStartError(f'the weights found in bundle {bundle.name!r} do not say what it '
-                                 f'says ({report}); export the bundle again')
-
-
-def take(stored: dict[str, Any], name: str, like: Tensor) -> Tensor:
-    """:raises WarmStartError: if the weight is absent or of another size."""
-    if name not in stored or stored[name].size != like.numel():
-        found = 'is not in the graph' if name not in stored else f'has shape {stored[name].shape}'
-        raise WarmStartError(f'weight {name} {found}; export the bundle again')
-    return torch.from_numpy(stored[name].copy()).reshape(like.shape)
-
-
-def graph_weights(path: Path) -> dict[str, Any]:
-    """
-    Return the tensors of an exported graph by their names in the network.
-
-    The exporter renames the matrices that it transposes; they stand before the bias that keeps
-    its name, and the tables of attention before their index. Of small images it writes these
-    tables as looked up, one value per pair of tokens: `folded` lists them.
-    """
-    import onnx
-    graph = onnx.load(path).graph
-    stored = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
-    for node in graph.node:
-        if node.op_type == 'DequantizeLinear':      # weights stored in 8 bits
-            rounded, scale = (stored[name] for name in node.input[:2])
-            around = [-1 if i == node.attribute[0].i else 1 for i in range(rounded.ndim)]
-            stored[node.output[0]] = rounded * scale.reshape(around)
-    made_by = {output: node for node in graph.node for output in node.output}
-    named = {name.removeprefix(PREFIX): array for name, array in stored.items()
-             if name.startswith(PREFIX)}
-    added = [stored[name] for node in graph.node if node.op_type == 'Add'
-             for name in node.input if name in stored]
-    named['folded'] = [a[0] for a in added if a.ndim == 4 and a.shape[2] == a.shape[3] > 1]
-    for node in graph.node:
-        before = [made_by.get(name) for name in node.input]
-        for bias in (name for name in node.input if name.endswith('.bias')):
-            for maker in before:
-                if node.op_type == 'Add' and maker is not None and maker.op_type == 'MatMul':
-                    weight = bias.removeprefix(PREFIX).removesuffix('bias') + 'weight'
-                    named[weight] = stored[maker.input[1]].T
-        index = before[-1].input[0] if before and before[-1] is not None else ''
-        if node.op_type == 'GatherND' and index.endswith('.index'):
-            named[index.removeprefix(PREFIX).removesuffix('index') + 'bias'] = \
-                stored[node.input[0]].T
-    if 'prior' not in named:       # the exporter gives it two more axes and no name
-        rows = [a for a in stored.values() if a.ndim == 3 and a.shape[::2] == (1, 1)]
-        named.update({'prior': rows[0]} if len(rows) == 1 else {})
-    return named
+    """A network that cannot be gone on from, or not as asked for."""
 
 
 @torch.no_grad()
@@ -163,7 +76,7 @@ def measure_norms(network: PanoTiny, batches: Batches) -> list[str]:
     hooks = [module.conv.register_forward_hook(
         lambda _, __, out, name=name: found.setdefault(name, []).append(
             (out.mean((0, 2, 3)), out.square().mean((0, 2, 3)))))
-        for name, module in network.named_modules() if isinstance(module, WrapConv)]
+        for name, module in network.named_modules() if isinstance(module, (WrapConv, ConvNorm))]
     for batch in islice((batches[i] for i in range(STATISTICS_BATCHES)), STATISTICS_BATCHES):
         if isinstance(batch, str):
             raise WarmStartError(batch)
@@ -271,39 +184,61 @@ def start(args: argparse.Namespace) -> Path:
     """:raises DaRosError: on anything that the user can mend."""
     if args.checkpoint:
         checkpoint = load_checkpoint(args.checkpoint)
-        if checkpoint.network != 'pano_tiny':
+        if checkpoint.network not in PANO:
             raise WarmStartError(f'--checkpoint {args.checkpoint} is of network '
-                                 f'{checkpoint.network!r}; give one of pano_tiny')
-        network, provenance = build(checkpoint), {'init': origin(args.checkpoint)}
+                                 f'{checkpoint.network!r}; give one of {" or ".join(PANO)}')
+        name, network = checkpoint.network, build(checkpoint)
+        provenance = {'init': origin(args.checkpoint)}
     else:
-        network, provenance = unfolded(args.bundle, args.data)
+        name, network, provenance = unfolded(args.bundle, args.data)
+    before = name
     if args.config:
         config = read_config(args.config)
-        if config.network != 'pano_tiny':
-            raise WarmStartError(f'--config {args.config} is of network {config.network!r}; give '
-                                 'one of pano_tiny')
-        large = build_network('pano_tiny', config.model)
+        name = config.network
+        if name not in PANO or (before, name) == ('pano_base', 'pano_tiny'):
+            raise WarmStartError(f'--config {args.config} is of network {name!r}; give one of '
+                                 f'{before if before == "pano_base" else " or ".join(PANO)}')
+        large = build_network(name, config.model)
         grow(network, large)
         network = large
-    return save_checkpoint(args.out, 'pano_tiny', asdict(network.config), network.state_dict(),
+    if (before, name) != ('pano_tiny', 'pano_base') and args.encoder:
+        raise WarmStartError('--encoder goes with a pano_tiny that becomes a pano_base, and a '
+                             'pano_base has its own; leave it away')
+    if (before, name) == ('pano_tiny', 'pano_base'):
+        if not args.encoder:
+            raise WarmStartError('a pano_tiny that becomes a pano_base needs --encoder; '
+                                 'training.turning makes the file')
+        load_encoder(network, args.encoder)
+        provenance |= {'encoder': origin(args.encoder)}
+    return save_checkpoint(args.out, name, asdict(network.config), network.state_dict(),
                            provenance)
 
 
-def unfolded(folder: Path, data: list[str]) -> tuple[PanoTiny, dict[str, Any]]:
+def unfolded(folder: Path, data: list[str]) -> tuple[str, PanoTiny, dict[str, Any]]:
     """
-    Return the network of a bundle with batch norms that train, and where it came from.
+    Return name and network of a bundle with batch norms that train, and where it came from.
 
     :raises DaRosError: if the bundle or the data cannot be used
     """
     bundle = load_bundle(folder)
-    network = network_of_bundle(bundle)
-    batches = Batches(Sources(data), TrainConfig('pano_tiny', batch=8),
-                      network.config.size_hw, refresh_every=10 ** 9)
+    network, name = network_of_bundle(bundle), bundle.provenance['network']
+    batches = Batches(Sources(data), TrainConfig(name, batch=8), network.config.size_hw,
+                      refresh_every=10 ** 9)
     skipped = measure_norms(network, batches)
     for message in [*batches.sources.corrupt, *dict.fromkeys(skipped)]:
         print(f'skipped: {message}', file=sys.stderr)
-    return network, {'warm_start': bundle.name,
-                     'warm_start_sha256': bundle.files[bundle.main_graph.name]}
+    provenance = {'warm_start': bundle.name,
+                  'warm_start_sha256': bundle.files[bundle.own.main.name]}
+    encoder = ingredient(bundle.provenance, 'encoder')
+    return name, network, provenance | ({'encoder': encoder} if encoder else {})
+
+
+def ingredient(provenance: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Return what a provenance says of an ingredient, at whatever depth it says so first."""
+    if isinstance(provenance.get(name), dict):
+        return provenance[name]
+    deeper = (ingredient(value, name) for value in provenance.values() if isinstance(value, dict))
+    return next((found for found in deeper if found), None)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -317,6 +252,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--data', action='extend', nargs='+', metavar='SOURCE',
                         help='shards; batch norms take their statistics from some images')
     parser.add_argument('--config', type=Path, help='of a larger network; default: the same one')
+    parser.add_argument('--encoder', type=Path, help='for a pano_tiny that becomes a pano_base: '
+                        'what training.turning made')
     parser.add_argument('--out', type=Path, required=True, help='.safetensors')
     args = parser.parse_args(argv)
     if args.bundle and not args.data:

@@ -1,9 +1,10 @@
-"""What every inference runtime offers the estimator, and the order in which they are tried."""
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What every inference runtime offers the estimator."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,9 @@ from da_ros.errors import DaRosError
 
 Arrays = dict[str, NDArray[Any]]
 
-# name -> (module, class, variants from fastest to safest), in the order of `auto`
-BACKENDS = {
-    'tensorrt': ('da_ros.backends.tensorrt', 'TensorRtBackend', ('int8', 'fp16', 'fp32')),
-    'tensorrt_rtx': ('da_ros.backends.tensorrt', 'TensorRtRtxBackend', ('int8', 'fp16', 'fp32')),
-    'onnxruntime_cuda': ('da_ros.backends.onnxruntime_cuda', 'OnnxRuntimeCudaBackend',
-                         ('fp16', 'fp32')),       # onnxruntime leaves int8 on GPUs to TensorRT
-    'openvino': ('da_ros.backends.openvino', 'OpenVinoBackend', ('bf16', 'fp32')),
-    'onnxruntime': ('da_ros.backends.onnxruntime', 'OnnxRuntimeBackend', ('fp32',)),
-}
-# These compute in the precision of the graph, so their variants are those that the bundle has.
-# The others compute an fp32 graph in any of their variants.
-READ_PRECISION_FROM_GRAPH = ('tensorrt', 'tensorrt_rtx', 'onnxruntime_cuda')
-BACKEND_CHOICES = ('auto', *BACKENDS)
+# Accelerators must also repeat themselves: the fault of TensorRT 10.3 on Jetson showed as a scale
+# that varied from frame to frame.
+RUNS_AFTER_BUILD, RUNS_AFTER_LOAD = 20, 3
 
 
 class BackendError(DaRosError):
@@ -35,6 +26,10 @@ class BackendError(DaRosError):
 
 class BackendAbsent(BackendError):
     """A runtime whose library or device this machine has not: no fault, the next one is taken."""
+
+
+class VariantAbsent(BackendError):
+    """A precision that this machine does not compute in: no fault, the next one is taken."""
 
 
 class EngineMissing(BackendError):
@@ -51,6 +46,10 @@ class EngineMissing(BackendError):
         return self.jobs[0].backend, self.jobs[0].precision
 
 
+class FrameError(DaRosError):
+    """One frame for which the network gave no usable numbers."""
+
+
 class Backend:
     """
     One bundle opened in one runtime: the main graph and any separate range-mask heads.
@@ -60,9 +59,6 @@ class Backend:
 
     name = ''
     warning = ''                  # what a user must know of this runtime's version
-    on_device = False             # computes on an accelerator: must also repeat itself (`gate`)
-    jobs: Sequence[Any] = ()      # the engines that it runs; the gate keeps its verdict with them
-    plans: Sequence[str] = ()     # sha256 of their plans as loaded
 
     def __init__(self, bundle: Bundle, variant: str = 'fp32', threads: int = 0):
         """
@@ -74,7 +70,7 @@ class Backend:
         """
         self.variant = variant
         self._threads = threads
-        graphs = bundle.graphs('fp32' if variant == 'bf16' else variant)
+        graphs = bundle.graphs_in('fp32' if variant == 'bf16' else variant)
         self._main = self._open(str(graphs.main))
         self._heads = {t: self._open(str(path)) for t, path in graphs.range_masks.items()}
 
@@ -88,11 +84,19 @@ class Backend:
             where the heads share the trunk or (1, H, W) of the selected head
         :raises BackendError: if the runtime fails or was cancelled
         """
+        # Only the selected head: those of DAP cost 443 GFLOP each.
         outputs = self._infer(self._main, feeds)
         if range_mask_m in self._heads:
             features = {k: v for k, v in outputs.items() if k.startswith('features_')}
             outputs |= self._infer(self._heads[range_mask_m], features)
         return outputs
+
+    def runs_to_prove(self) -> int:
+        """Return how often the gate must run each panorama; a CPU repeats itself."""
+        return 1
+
+    def keep_verdict(self, passed: bool, text: str, runs: int) -> None:
+        """Keep what the gate has found, where that saves a later start from finding it again."""
 
     def cancel(self) -> None:
         """Make a run in another thread fail soon; the backend is of no use afterwards."""
@@ -105,38 +109,6 @@ class Backend:
 
     def _infer(self, graph: Any, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         raise AssertionError('a backend must implement _infer')
-
-
-def open_backend(name: str, bundle: Bundle, variant: str, threads: int = 0) -> Backend:
-    """
-    Import a runtime and open a bundle in it.
-
-    :raises BackendError: unknown name, runtime not installed, or graph refused
-    """
-    check_name(name)
-    module, cls, _ = BACKENDS[name]
-    return getattr(import_module(module), cls)(bundle, variant, threads)
-
-
-def variants_of(name: str, bundle: Bundle) -> tuple[str, ...]:
-    """
-    Return in which precisions a runtime is tried with a bundle, in this order.
-
-    :raises BackendError: unknown name
-    """
-    check_name(name)
-    variants = BACKENDS[name][2]
-    if name in READ_PRECISION_FROM_GRAPH:
-        variants = tuple(variant for variant in variants if variant in bundle.precisions)
-    elif bundle.precision != 'fp32':
-        variants = ()
-    return variants or (bundle.precision,)
-
-
-def check_name(name: str) -> None:
-    """Raise BackendError for a name that is not in `BACKENDS`."""
-    if name not in BACKENDS:
-        raise BackendError(f'backend {name!r} is none of {", ".join(BACKEND_CHOICES)}')
 
 
 def feeds_for(bundle: Bundle, image: NDArray[np.uint8], camera_height_m: float) -> Arrays:

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Memory, one stream and graphs of an NVIDIA GPU, through the C interface of the CUDA driver.
 
@@ -218,6 +220,7 @@ class Cuda:
         """Return a zeroed array in page-locked host memory, from which copies are asynchronous."""
         size_bytes = math.prod(shape) * np.dtype(dtype).itemsize
         memory = self._make('cuMemHostAlloc', 'cuMemFreeHost', max(size_bytes, 1), 0)
+        # From pageable memory an asynchronous copy goes through a hidden buffer and may wait.
         raw = (ctypes.c_uint8 * size_bytes).from_address(memory.value or 0)
         array = np.frombuffer(memoryview(raw), dtype).reshape(shape)
         array.fill(0)
@@ -247,6 +250,8 @@ class Cuda:
         :return: a graph for `launch`; the addresses are fixed in it
         :raises BackendError: if some of it cannot be recorded; the stream is as before
         """
+        # A stream stays in capture until it is ended, also after an error: without the ending in
+        # `except`, every later call on it fails, and plain running could not go on.
         graph = c_void_p()
         self._call('cuStreamBeginCapture_v2', self._stream, CAPTURE_THREAD_LOCAL)
         try:

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """onnxruntime on the CPU: the base runtime, and the reference of every other one."""
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from da_ros.backends.base import Arrays, Backend, BackendAbsent, BackendError
+from da_ros.errors import reason_of
 
 # Weights stored in 8 bits become float once, at loading. Otherwise they do so in every run, and
 # matrix products round their activations to 8 bits as well (1.8e-3 in the range of pano_tiny).
@@ -37,7 +40,7 @@ class OnnxRuntimeBackend(Backend):
         try:
             return onnxruntime.InferenceSession(path, options, providers)
         except Exception as error:
-            raise BackendError(f'{self.name} refuses {path}: {_first_line(error)}; '
+            raise BackendError(f'{self.name} refuses {path}: {reason_of(error)}; '
                                're-export the bundle') from error
 
     def _providers(self, onnxruntime: Any) -> list[Any]:
@@ -48,12 +51,8 @@ class OnnxRuntimeBackend(Backend):
         try:
             return dict(zip(names, graph.run(names, dict(feeds), self._run_options)))
         except Exception as error:
-            raise BackendError(f'{self.name} failed: {_first_line(error)}') from error
+            raise BackendError(f'{self.name} failed: {reason_of(error)}') from error
 
     def cancel(self) -> None:
         """Terminate a run in progress between two of its operators."""
         self._run_options.terminate = True
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """onnxruntime on an NVIDIA GPU, where there is no TensorRT."""
 
 from __future__ import annotations
@@ -5,7 +7,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
-from da_ros.backends.base import BackendAbsent, BackendError
+from da_ros.backends.base import BackendAbsent, BackendError, RUNS_AFTER_LOAD
 from da_ros.backends.cuda import identify
 from da_ros.backends.onnxruntime import OnnxRuntimeBackend
 
@@ -18,7 +20,6 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
     """The precision of the graph, on device 0; refused rather than run on the CPU in silence."""
 
     name = 'onnxruntime_cuda'
-    on_device = True
 
     def _providers(self, onnxruntime: Any) -> list[Any]:
         if PROVIDER not in onnxruntime.get_available_providers():
@@ -28,6 +29,10 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
         if find_spec('nvidia') and hasattr(onnxruntime, 'preload_dlls'):
             onnxruntime.preload_dlls()       # CUDA and cuDNN that came as wheels
         return [(PROVIDER, OPTIONS)]
+
+    def runs_to_prove(self) -> int:
+        """Return how often the gate must run each panorama."""
+        return RUNS_AFTER_LOAD
 
     def _open(self, path: str) -> Any:
         identify()                           # before a large library is imported

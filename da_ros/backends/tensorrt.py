@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 TensorRT and TensorRT-RTX on an NVIDIA GPU, one code path for TensorRT 10.0 to 11.x (8.6: untried).
 
@@ -18,13 +20,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros.backends.base import Arrays, Backend, BackendAbsent, BackendError, EngineMissing
+from da_ros.backends.base import (
+    Arrays,
+    Backend,
+    BackendAbsent,
+    BackendError,
+    EngineMissing,
+    RUNS_AFTER_BUILD,
+    RUNS_AFTER_LOAD,
+)
 from da_ros.backends.cuda import Cuda, identify
 from da_ros.bundle import Bundle
-from da_ros.engines.cache import EngineCache
+from da_ros.engines.cache import EngineCache, Entry
 from da_ros.engines.engine import Engine, PlanRefused, Tensor
 from da_ros.engines.jobs import EngineJob, jobs_for
 from da_ros.engines.library import INSTALL, Library, load_library, MODULES, version_warning
+from da_ros.engines.private import CacheError
 
 RESULTS = ('range_m', 'range_mask_probability')
 NO_HEAD = 0.0
@@ -34,7 +45,6 @@ class TensorRtBackend(Backend):
     """Engines of the full TensorRT."""
 
     name = 'tensorrt'
-    on_device = True
 
     def __init__(self, bundle: Bundle, variant: str = 'fp32', threads: int = 0):
         """
@@ -58,11 +68,12 @@ class TensorRtBackend(Backend):
         self.graph_refusal = ''                   # why a selection runs without a CUDA graph
         self._cancelled = False
         self._lock = threading.RLock()            # memory is not freed under a run
-        plans = self._plans(EngineCache())
+        self._cache = EngineCache()
+        plans = self._plans()
         self._cuda = Cuda()
         try:
             self._engines = self._load(library, plans)
-            self._connect(list(bundle.graphs(variant).range_masks))
+            self._connect(list(bundle.graphs_in(variant).range_masks))
         except BaseException:
             self.close()
             raise
@@ -95,13 +106,29 @@ class TensorRtBackend(Backend):
             self._results: dict[float, Arrays] = {}
             self._cuda.close()
 
-    def _plans(self, cache: EngineCache) -> list[bytes]:
-        plans = [cache.load(job) for job in self.jobs]
+    def runs_to_prove(self) -> int:
+        """Return 20 runs for engines of which one has not passed since it was built, else 3."""
+        proven = all(entry is not None and entry.proven for entry in self._entries())
+        return RUNS_AFTER_LOAD if proven else RUNS_AFTER_BUILD
+
+    def keep_verdict(self, passed: bool, text: str, runs: int) -> None:
+        """Write the verdict beside the engines."""
+        for entry in filter(None, self._entries()):
+            with suppress(CacheError):   # read-only now: the next start checks in full
+                self._cache.record_check(entry, passed, text, runs)
+
+    def _entries(self) -> list[Entry | None]:
+        # Only what this backend has loaded: another process may have built since.
+        return [entry if entry and entry.plan_sha256 == plan else None
+                for entry, plan in zip(map(self._cache.entry, self.jobs), self._loaded)]
+
+    def _plans(self) -> list[bytes]:
+        plans = [self._cache.load(job) for job in self.jobs]
         missing = [job for job, plan in zip(self.jobs, plans) if plan is None]
         if missing:
             raise EngineMissing(self._missing_text(missing), missing)
         found = [plan for plan in plans if plan is not None]
-        self.plans = [hashlib.sha256(plan).hexdigest() for plan in found]
+        self._loaded = [hashlib.sha256(plan).hexdigest() for plan in found]
         return found
 
     def _load(self, library: Library, plans: list[bytes]) -> list[Engine]:
@@ -110,7 +137,7 @@ class TensorRtBackend(Backend):
             try:
                 engine = Engine(library, plan, job.name)
             except PlanRefused as error:
-                EngineCache().refuse(job, plan, str(error))
+                self._cache.refuse(job, plan, str(error))
                 raise EngineMissing(f'{error}; {self._missing_text([job])}', [job]) from error
             self._cuda.on_close(engine.release)
             engines.append(engine)
@@ -122,6 +149,7 @@ class TensorRtBackend(Backend):
 
     def _connect(self, heads: list[float]) -> None:
         """Give equal names equal device memory and stage what crosses to the host."""
+        # Features of a large encoder are tens of megabytes, which must not pass through the host.
         main = self._engines[0]
         self._heads = dict(zip(heads, self._engines[1:]))
         self._address: dict[str, int] = {}
@@ -165,6 +193,8 @@ class TensorRtBackend(Backend):
             self._graphs[selection] = self._capture(selection)
 
     def _enqueue(self, selection: float) -> None:
+        # Nothing but calls on one stream with fixed addresses may stand here: it is recorded once
+        # and replayed, so a decision taken here would be taken for every later frame.
         for name, staged in self._inputs.items():
             self._cuda.upload(self._address[name], staged)
         self._engines[0].enqueue(self._cuda.stream)

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Write ROS 2 bags (mcap, sqlite3) without a ROS installation."""
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros.bag import BagError, COMPRESSED, IMAGE, POINTS, SCAN, TF
+from da_ros.bags.bag import COMPRESSED, IMAGE, ODOMETRY, POINTS, SCAN, TF
+from da_ros.bags.storage import BagError
 
 
 class BagWriter:
@@ -113,6 +116,23 @@ class BagWriter:
             angle_increment=scan.angle_increment, time_increment=0.0, scan_time=0.0,
             range_min=scan.range_min, range_max=scan.range_max,
             ranges=np.asarray(scan.ranges, np.float32), intensities=np.zeros(0, np.float32))
+
+    def odometry(self, stamp_ns: int, parent: str, child: str, translation: Sequence[float],
+                 quaternion: Sequence[float]) -> Any:
+        """Return a nav_msgs Odometry without velocity; quaternion x y z w."""
+        geometry = 'geometry_msgs/msg/'
+        zero = self.new(geometry + 'Vector3', x=0.0, y=0.0, z=0.0)
+        pose = self.new(
+            geometry + 'Pose',
+            position=self.new(geometry + 'Point', **dict(zip('xyz', map(float, translation)))),
+            orientation=self.new(geometry + 'Quaternion',
+                                 **dict(zip('xyzw', map(float, quaternion)))))
+        unknown = np.zeros(36)
+        return self.new(
+            ODOMETRY, header=self.header(stamp_ns, parent), child_frame_id=child,
+            pose=self.new(geometry + 'PoseWithCovariance', pose=pose, covariance=unknown),
+            twist=self.new(geometry + 'TwistWithCovariance', covariance=unknown,
+                           twist=self.new(geometry + 'Twist', linear=zero, angular=zero)))
 
     def transform(self, stamp_ns: int, parent: str, child: str, translation: Sequence[float],
                   quaternion: Sequence[float]) -> Any:

@@ -1,8 +1,11 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A tree of frames over time (TF) as matrices: look-up, interpolation, clear errors; no ROS."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,6 +42,7 @@ class TransformTree:
     def __init__(self) -> None:
         """Start without frames."""
         self._edges: dict[str, _Edge] = {}
+        self.left_out: Counter[str] = Counter()      # 'parent -> child', poses that are none
 
     @property
     def frames(self) -> list[str]:
@@ -48,19 +52,23 @@ class TransformTree:
     def add(self, parent: str, child: str, translation: ArrayLike, quaternion: ArrayLike,
             stamp_ns: int | None = None) -> None:
         """
-        Add the pose of `child` in `parent`.
+        Add the pose of `child` in `parent`; a rotation of norm zero, NaN, infinities, a frame in
+        itself and one without a name are left out and counted.
 
         :param translation: x y z [m]
         :param quaternion: x y z w
         :param stamp_ns: time of the pose; None = static
         """
         parent, child = parent.lstrip('/'), child.lstrip('/')
+        translation = np.asarray(translation, np.float64)
         quaternion = np.asarray(quaternion, np.float64)
         norm = float(np.linalg.norm(quaternion))
-        if not np.isfinite(norm) or norm < 1e-6:
-            raise TransformError(f'transform {parent} -> {child} has no rotation: quaternion '
-                                 f'{quaternion.tolist()}; check its publisher')
-        pose = np.asarray(translation, np.float64), quaternion / norm
+        # As tf2 does: one careless publisher must not cost the frames of all others.
+        if (not np.isfinite([norm, *translation]).all() or norm < 1e-6 or parent == child
+                or not (parent and child)):
+            self.left_out[f'{parent} -> {child}'] += 1
+            return
+        pose = translation, quaternion / norm
         edge = self._edges.get(child)
         if edge is None or edge.parent != parent or stamp_ns is None:
             edge = self._edges[child] = _Edge(parent, stamp_ns is None)
@@ -74,6 +82,22 @@ class TransformTree:
             edge.stamps_ns.insert(index, time_ns)
             edge.poses.insert(index, pose)
 
+    def forget_before(self, stamp_ns: int) -> None:
+        """Drop poses older than a time, but the last of each link: a live tree must not grow."""
+        for edge in self._edges.values():
+            old = 0 if edge.static else min(bisect_left(edge.stamps_ns, stamp_ns),
+                                            len(edge.stamps_ns) - 1)
+            del edge.stamps_ns[:old], edge.poses[:old]
+
+    def forget_moving(self) -> None:
+        """Drop all poses that have a time, as when the clock goes back; static ones stay."""
+        self._edges = {name: edge for name, edge in self._edges.items() if edge.static}
+
+    def newest_ns(self, frame: str) -> int | None:
+        """Return the time up to which all moving links above a frame are known; None = static."""
+        return min((self._edges[name].stamps_ns[-1] for name in self._chain(frame)[:-1]
+                    if not self._edges[name].static), default=None)
+
     def root(self, frame: str) -> str:
         """Return the frame at the top of a frame's tree; the frame itself if it has no parent."""
         return self._chain(frame)[-1]
@@ -81,18 +105,6 @@ class TransformTree:
     def is_moving(self, frame: str) -> bool:
         """Return whether any link between a frame and its root changes over time."""
         return any(not self._edges[name].static for name in self._chain(frame)[:-1])
-
-    def root_from(self, frame: str, stamp_ns: int) -> Array:
-        """
-        Return the pose of a frame in its root.
-
-        :return: (4, 4), `points_root = T @ points_frame`
-        :raises NoPoseError: if a link has no pose at that time
-        """
-        matrix = np.eye(4)
-        for name in self._chain(frame)[:-1]:
-            matrix = self._at(name, stamp_ns) @ matrix
-        return matrix
 
     def between(self, target: str, target_ns: int, source: str, source_ns: int) -> Array:
         """
@@ -102,16 +114,41 @@ class TransformTree:
         :raises TransformError: if the frames are not connected, or have no pose at that time
         """
         target, source = target.lstrip('/'), source.lstrip('/')
-        if target == source and target not in self._edges:
-            return np.eye(4)
-        roots = self.root(target), self.root(source)
-        if roots[0] != roots[1]:
+        to_root, from_root = self._chain(target), self._chain(source)
+        if to_root[-1] != from_root[-1]:
+            roots = to_root[-1], from_root[-1]
             raise TransformError(
                 f'no transform from {source!r} to {target!r}: {target!r} hangs on {roots[0]!r}, '
                 f'{source!r} on {roots[1]!r}, and no link joins the two; publish '
                 f'{roots[0]!r} -> {roots[1]!r} (or the other way), or give the extrinsic. '
                 f'Frames of the bag: {", ".join(self.frames) or "none"}')
-        return np.linalg.inv(self.root_from(target, target_ns)) @ self.root_from(source, source_ns)
+        shared = next(name for name in to_root if name in from_root)
+        return (np.linalg.inv(self._up(to_root, shared, target_ns))
+                @ self._motion(shared, target_ns, source_ns)
+                @ self._up(from_root, shared, source_ns))
+
+    def _up(self, chain: list[str], top: str, stamp_ns: int) -> Array:
+        """Return the pose of the first frame of a chain in one above it."""
+        matrix = np.eye(4)
+        for name in chain[:chain.index(top)]:
+            matrix = self._at(name, stamp_ns) @ matrix
+        return matrix
+
+    def _motion(self, frame: str, target_ns: int, source_ns: int) -> Array:
+        """Return what carries points in a frame at one time into the same frame at another."""
+        then, now, moves = np.eye(4), np.eye(4), False
+        if target_ns == source_ns:         # links above the frame need not exist then
+            return now
+        for name in self._chain(frame)[:-1]:
+            try:
+                steps = self._at(name, target_ns), self._at(name, source_ns)
+            except NoPoseError:
+                if not moves:
+                    raise
+                break       # odometry tells the motion; what corrects it above may be sparse
+            now, then = steps[0] @ now, steps[1] @ then
+            moves |= not self._edges[name].static
+        return np.linalg.inv(now) @ then
 
     def _chain(self, frame: str) -> list[str]:
         chain = [frame.lstrip('/')]
@@ -130,6 +167,7 @@ class TransformTree:
         after = bisect_left(stamps, stamp_ns)
         if after < len(stamps) and stamps[after] == stamp_ns:
             return matrix_from(*edge.poses[after])
+        # Over a hole of odometry a straight line is a lie, and beyond its ends even more so.
         inside = 0 < after < len(stamps)
         near = min(max(after, 1), len(stamps) - 1) if len(stamps) > 1 else 0
         nearest = min(abs(stamps[i] - stamp_ns) for i in {max(near - 1, 0), near})

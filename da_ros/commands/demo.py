@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 The demo: a camera process, the real node and this receiver talk over DDS; pictures come out.
 
@@ -25,13 +27,14 @@ from sensor_msgs.msg import Image, LaserScan, PointCloud2
 from tqdm import tqdm
 
 from da_ros import files
+from da_ros.commands.demo_models import compare_models
 from da_ros.commands.demo_page import write_page
 from da_ros.errors import DaRosError
+from da_ros.ros.transport import use_shared_memory_profile
 from da_ros.scan import Scan
 
 KINDS = {'points': PointCloud2, 'scan': LaserScan, 'depth/image': Image, 'depth/preview': Image}
-MALLOC = {'MALLOC_MMAP_THRESHOLD_': '33554432', 'MALLOC_TRIM_THRESHOLD_': '268435456',
-          'MALLOC_TOP_PAD_': '33554432'}
+CAMERA_ROWS = 960
 SECTORS = ('front', 'front left', 'left', 'back left', 'back', 'back right', 'right',
            'front right')
 
@@ -75,10 +78,6 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--backend', default='auto')
     parser.add_argument('--patience', type=float, default=60.0,
                         help='how long to wait for the first outputs [s, %(default)s]')
-    parser.add_argument('--profile', type=Path, default=Path('config/fastdds.xml'),
-                        help='FastDDS profile of all processes [%(default)s]')
-    parser.add_argument('--plain-transport', action='store_true',
-                        help='leave FastDDS and malloc as they are')
     options = parser.parse_args(args)
     try:
         run(options)
@@ -94,13 +93,13 @@ def run(options: argparse.Namespace) -> None:
 
     :raises DemoError: naming the output that did not arrive
     """
-    environment = transport(options)
-    os.environ.update(environment)           # also of this process, before DDS starts
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    use_shared_memory_profile()              # of this process and its children, before DDS starts
     samples = sorted(Path(str(resources.files('da_ros'))).joinpath('samples').glob('*.jpg'))
     options.out.mkdir(parents=True, exist_ok=True)
     log = (options.out / 'node.log').open('w')
     print(f'Starting the node (log: {log.name}) ...')
-    node = subprocess.Popen([sys.executable, '-m', 'da_ros.node', '--ros-args',
+    node = subprocess.Popen([sys.executable, '-m', 'da_ros.ros.node', '--ros-args',
                              '-p', f'backend:={options.backend}'], stdout=log, stderr=log)
     try:
         records = [show(sample, node, options) for sample in tqdm(samples, 'panoramas')]
@@ -119,23 +118,12 @@ def run(options: argparse.Namespace) -> None:
                       (options.out / 'node.log').read_text().splitlines() if 'runs on' in line),
                      '')
     files.write_image(options.out / 'overview.jpg', overview(options.out, records))
+    models, compared = compare_models(samples, options.backend)
+    files.write_image(options.out / 'models.jpg', compared)
     rows = [table_row(record) for record in records]
     print_table(rows)
-    page = write_page(options.out, rows, node_line)
+    page = write_page(options.out, rows, node_line, models)
     print(f'Open {page} to see the pictures.')
-
-
-def transport(options: argparse.Namespace) -> dict[str, str]:
-    """Return the environment that large messages need (see docs/speed.md)."""
-    local = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
-    if options.plain_transport:
-        return local
-    if not options.profile.is_file():
-        raise DemoError(f'FastDDS profile {options.profile} does not exist; run from the checkout '
-                        'or give --profile')
-    profile = str(options.profile.absolute())
-    return local | MALLOC | {'FASTRTPS_DEFAULT_PROFILES_FILE': profile,
-                             'FASTDDS_DEFAULT_PROFILES_FILE': profile}
 
 
 def show(sample: Path, node: subprocess.Popen, options: argparse.Namespace) -> Record:
@@ -152,8 +140,8 @@ def show(sample: Path, node: subprocess.Popen, options: argparse.Namespace) -> R
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(receiver)
     camera = subprocess.Popen(
-        [sys.executable, '-m', 'da_ros.commands.camera', str(sample), '--rate', str(options.rate)],
-        stdout=subprocess.DEVNULL)
+        [sys.executable, '-m', 'da_ros.commands.replay', str(sample), '--loop', '--wait', '0',
+         '--fps', str(options.rate), '--height', str(CAMERA_ROWS)], stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + options.patience
         while len(record.latest) < len(KINDS):
@@ -162,7 +150,8 @@ def show(sample: Path, node: subprocess.Popen, options: argparse.Namespace) -> R
         record.latency_ms.clear()
         record.arrivals.clear()
         end = time.monotonic() + options.seconds
-        while time.monotonic() < end:
+        deadline = end + options.patience
+        while (now := time.monotonic()) < end or (len(record.arrivals) < 2 and now < deadline):
             executor.spin_once(timeout_sec=0.1)
         if len(record.arrivals) < 2:
             raise DemoError(f'points for {record.name} stopped after the first frame; see '
@@ -196,7 +185,8 @@ def write_outputs(out: Path, sample: Path, record: Record) -> None:
     depth, preview = latest['depth/image'], latest['depth/preview']
     range_m = np.frombuffer(depth.data, np.float32).reshape(depth.height, depth.width)
     pixels = np.frombuffer(preview.data, np.uint8).reshape(preview.height, preview.width, 3)
-    panorama = np.asarray(cv2.resize(files.read_panorama(sample), (depth.width, depth.height),
+    camera = files.read_panorama(sample).image
+    panorama = np.asarray(cv2.resize(camera, (depth.width, depth.height),
                                      interpolation=cv2.INTER_AREA), np.uint8)
     files.write_image(out / f'{name}_input.jpg', panorama)
     files.write_image(out / f'{name}_preview.png', pixels)
@@ -211,9 +201,9 @@ def overview(out: Path, records: list[Record]) -> np.ndarray:
     """Return one picture of all panoramas: camera, range and scan side by side."""
     rows = []
     for record in records:
-        camera = files.read_panorama(out / f'{record.name}_input.jpg')
-        preview = files.read_panorama(out / f'{record.name}_preview.png')
-        plot = files.read_panorama(out / f'{record.name}_scan.png')
+        camera = files.read_panorama(out / f'{record.name}_input.jpg').image
+        preview = files.read_panorama(out / f'{record.name}_preview.png').image
+        plot = files.read_panorama(out / f'{record.name}_scan.png').image
         side = camera.shape[0]
         shown = cv2.resize(plot, (side, side), interpolation=cv2.INTER_AREA)
         rows.append(np.hstack([camera, preview, shown]))

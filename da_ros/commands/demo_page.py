@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The demo's page: one row of pictures per panorama, one table of figures."""
 
 from __future__ import annotations
@@ -16,18 +18,23 @@ td, th { border: 1px solid #ccc; padding: 3px 8px; text-align: right; }
 """
 
 
-def write_page(out: Path, rows: list[dict[str, str]], node_line: str) -> Path:
+def write_page(out: Path, rows: list[dict[str, str]], node_line: str,
+               models: list[str]) -> Path:
     """
     Write `index.html` beside the demo's pictures.
 
     :param rows: the result table; the first column names the panorama
     :param node_line: what the node said about bundle and backend
+    :param models: in the order of the columns of `models.jpg`
     """
     body = [f'<h1>da_ros demo</h1><p>{escape(node_line)}</p>', _table(rows),
             '<p>Preview: warm = near, cool = far on a log scale; black = seen and nothing within '
             f'the range mask (value {EMPTY} in range_mask), grey = unknown ({UNKNOWN}), '
             'white = closer than the minimum range. All ranges are metres along the ray.</p>']
     body += [_section(row['panorama']) for row in rows]
+    body += ['<h2>The models that ship</h2><p>Camera, '
+             f'{", ".join(map(escape, models))}; told a camera height of 1.5 m, 20 m mask.</p>'
+             '<img src="models.jpg" alt="the same panoramas by each model">']
     page = out / 'index.html'
     page.write_text('<!doctype html><html lang="en"><meta charset="utf-8"><title>da_ros demo'
                     f'</title><style>{STYLE}</style>{"".join(body)}</html>', encoding='utf-8')

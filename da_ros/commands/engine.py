@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Build TensorRT engines beforehand, prove them, and look after their cache.
 
@@ -28,8 +30,14 @@ import cv2
 import numpy as np
 
 from da_ros import gate
-from da_ros.backends.base import Backend, BackendError, feeds_for, open_backend
+from da_ros.backends.base import (
+    Backend,
+    BackendError,
+    feeds_for,
+    RUNS_AFTER_BUILD,
+)
 from da_ros.backends.cuda import device_identity, NO_DEVICE
+from da_ros.backends.order import open_backend
 from da_ros.bundle import Bundle, load_bundle, PRECISIONS
 from da_ros.commands.foreground import build_in_foreground
 from da_ros.engines import jobs_for
@@ -37,6 +45,7 @@ from da_ros.engines.cache import EngineCache, Entry
 from da_ros.engines.library import INSTALL, load_library, MODULES
 from da_ros.engines.worker import EngineBuild
 from da_ros.errors import DaRosError
+from da_ros.onnx_files import graph_digest
 
 PROVEN, NOT_PROVEN, REFUSED = 'proven', 'built, not proven', 'refused'
 EXIT_CODES = {PROVEN: 0, NOT_PROVEN: 3, REFUSED: 1}
@@ -83,7 +92,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def _build_or_check(options: argparse.Namespace) -> int:
     bundle = load_bundle(options.bundle or None)
     for precision in options.precision or ():
-        bundle.graphs(precision)
+        bundle.graphs_in(precision)
     rows = []
     for backend in _backends(options.backend):
         for precision in options.precision or bundle.precisions:
@@ -130,7 +139,7 @@ def _fill(row: Row, bundle: Bundle, build: bool) -> None:
         return
     backend = open_backend(row.backend, bundle, row.precision)
     try:
-        report = gate.prove(backend, bundle, gate.RUNS_AFTER_BUILD)
+        report = gate.prove(backend, bundle, RUNS_AFTER_BUILD)
         row.state, row.reason = PROVEN, backend.warning
         row.relative_error_p99, row.scale = report.relative_error_p99, report.scale
         row.mask_agreement, row.runs = report.mask_agreement, report.runs
@@ -199,7 +208,8 @@ def _chosen(options: argparse.Namespace) -> Iterator[Entry]:
     graphs = None
     if options.bundle:
         bundle = load_bundle(options.bundle)
-        graphs = {digest for name, digest in bundle.files.items() if name.endswith('.onnx')}
+        known = {bundle.folder / name: digest for name, digest in bundle.files.items()}
+        graphs = {graph_digest(path, known) for path in known if path.suffix == '.onnx'}
     for entry in EngineCache().entries():
         has = entry.ingredients
         if ((graphs is None or has['onnx'] in graphs)

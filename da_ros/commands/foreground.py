@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Engines that a command needs are built before it goes on, with a bar on the terminal."""
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ import time
 from tqdm import tqdm
 
 from da_ros.backends.base import EngineMissing
-from da_ros.building import Building
+from da_ros.backends.chain import Attempt
+from da_ros.engines.building import Building
 from da_ros.engines.worker import EngineBuild
-from da_ros.estimator import Attempt, RangeEstimator
+from da_ros.estimator import RangeEstimator
 
 LOOK_EVERY_S = 0.1
 

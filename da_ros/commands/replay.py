@@ -1,20 +1,25 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Publish the panoramas of a bag or a folder as a camera would.
 
     da_ros_replay demo_output/demo_bag
-    da_ros_replay demo_output/demo_bag --sim-time --all --record demo_output/answers
+    da_ros_replay demo_output/demo_bag --sim-time --all --record demo_output/answers --wait-answers
     da_ros_replay folder_of_panoramas --fps 10 --loop
 
-The image goes to `image` (or `image/compressed`), which the node takes. Stamps are now, or those
-of the recording with --sim-time (which publishes /clock; start the node with use_sim_time:=true)
-or --keep-stamps. With --record, the node's outputs are written to a new bag (mcap).
+The image goes to `image` (or `image/compressed`), which the node takes. All stamps, those of TF,
+IMU and clouds too, are moved to now by one law; with --sim-time they are those of the recording
+(which publishes /clock; start the node with use_sim_time:=true), with --keep-stamps as well, but
+without /clock. --all leaves out what somebody publishes live. With --record, the node's outputs
+are written to a new bag (mcap); an image without an answer is told, and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from importlib import import_module
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count as endless
 from pathlib import Path
 import signal
 import sys
@@ -22,190 +27,57 @@ import threading
 import time
 from typing import Any
 
-import cv2
-import numpy as np
-
-from da_ros.bag import BagError, BagReader, COMPRESSED, IMAGE
-from da_ros.bag_writer import BagWriter
+from da_ros.bags.bag import BagReader, COMPRESSED
+from da_ros.bags.frames import bag_frames, Frame, is_bag, pictures_of
+from da_ros.bags.storage import BagError
+from da_ros.bags.topics import find_image
+from da_ros.commands.player import Pictures, Player
+from da_ros.commands.recorder import Recorder
 from da_ros.errors import DaRosError
-from da_ros.replay import bag_frames, Frame, is_bag, pictures_of, stamp_of, with_stamp
 
-OUTPUTS = {
-    'depth/image': 'sensor_msgs/msg/Image', 'depth/camera_info': 'sensor_msgs/msg/CameraInfo',
-    'points': 'sensor_msgs/msg/PointCloud2', 'points_clearing': 'sensor_msgs/msg/PointCloud2',
-    'scan': 'sensor_msgs/msg/LaserScan', 'obstacle_distance': 'sensor_msgs/msg/LaserScan',
-    'range_mask': 'sensor_msgs/msg/Image', '/diagnostics': 'diagnostic_msgs/msg/DiagnosticArray'}
-
-
-class Recorder:
-    """Subscribes to the node's outputs and writes them to a bag as they come."""
-
-    def __init__(self, node: Any, path: str, topics: dict[str, str]):
-        """
-        Create the bag and subscribe.
-
-        :param topics: name -> message type
-        :raises BagError: if the folder exists
-        """
-        from rclpy.qos import QoSProfile
-        self._bag = BagWriter(path, 'mcap')
-        self._lock = threading.Lock()
-        self._node = node
-        self.counts = dict.fromkeys(topics, 0)
-        for topic, kind in topics.items():
-            node.create_subscription(
-                message_class(kind), topic, lambda raw, t=topic, k=kind: self._write(t, k, raw),
-                QoSProfile(depth=10), raw=True)
-
-    def _write(self, topic: str, kind: str, raw: bytes) -> None:
-        with self._lock:
-            self.counts[topic] += 1
-            name = self._node.resolve_topic_name(topic)
-            self._bag.write_raw(name, kind, raw, self._node.get_clock().now().nanoseconds)
-
-    def close(self) -> None:
-        """Write the index and close."""
-        with self._lock:
-            self._bag.close()
-
-
-class Player:
-    """Publishes frames at their time."""
-
-    def __init__(self, node: Any, rate: float, sim_time: bool, keep_stamps: bool,
-                 renamed: dict[str, str]):
-        """
-        Prepare.
-
-        :param rate: 2 = twice as fast
-        :param sim_time: publish /clock, keep stamps
-        :param renamed: topic of the source -> topic to publish
-        """
-        self._node, self._rate, self._renamed = node, rate, renamed
-        self._keep = sim_time or keep_stamps
-        self._publishers: dict[str, Any] = {}
-        self._clock = self._clock_publisher() if sim_time else None
-        self.sent: dict[str, int] = {}
-
-    @property
-    def running(self) -> bool:
-        """Whether nobody asked to stop."""
-        return bool(self._node.context.ok())
-
-    def _clock_publisher(self) -> Any:
-        return self._node.create_publisher(message_class('rosgraph_msgs/msg/Clock'), '/clock', 10)
-
-    def advertise(self, topic: str, kind: str) -> None:
-        """
-        Create the publisher of a topic of the source.
-
-        :raises BagError: if its message package is not installed
-        """
-        from rclpy.qos import DurabilityPolicy, QoSProfile
-        profile = QoSProfile(depth=10)
-        if topic.endswith('tf_static'):
-            profile = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        name = self._renamed.get(topic, topic)
-        self._publishers[topic] = self._node.create_publisher(message_class(kind), name, profile)
-
-    def wait_for_subscriber(self, topic: str, seconds: float) -> bool:
-        """Wait until somebody takes a topic; return whether."""
-        end = time.monotonic() + seconds
-        publisher = self._publishers[topic]
-        while publisher.get_subscription_count() == 0 and self.running:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.05)
-        time.sleep(0.5 if seconds else 0)
-        return True
-
-    def play(self, frames: Iterator[Frame], shift_ns: int = 0) -> int:
-        """
-        Publish frames at their time until they end or the context does.
-
-        :param shift_ns: added to recorded stamps, for another round
-        :return: time of the last frame [ns]
-        """
-        started, last_ns = time.monotonic(), 0
-        for frame in frames:
-            due = started + frame.time_ns / 1e9 / self._rate
-            while self.running and (left := due - time.monotonic()) > 0:
-                if self._clock is not None and left > 0.01:
-                    self._tick(frame.log_ns + shift_ns - round(left * 1e9 * self._rate))
-                time.sleep(min(left, 0.01))
-            if not self.running:
-                break
-            self._send(frame, shift_ns)
-            last_ns = frame.time_ns
-        return last_ns
-
-    def _send(self, frame: Frame, shift_ns: int) -> None:
-        if self._clock is not None:
-            self._tick(frame.log_ns + shift_ns)
-        raw = frame.cdr
-        if not self._keep:
-            raw = with_stamp(frame, self._node.get_clock().now().nanoseconds)
-        elif shift_ns:
-            raw = with_stamp(frame, stamp_of(frame) + shift_ns)
-        self._publishers[frame.topic].publish(raw)
-        self.sent[frame.topic] = self.sent.get(frame.topic, 0) + 1
-
-    def _tick(self, time_ns: int) -> None:
-        assert self._clock is not None
-        clock = message_class('rosgraph_msgs/msg/Clock')()
-        clock.clock.sec, clock.clock.nanosec = divmod(max(time_ns, 0), 10**9)
-        self._clock.publish(clock)
-
-
-def message_class(kind: str) -> Any:
-    """
-    Return the rclpy class of a message type such as sensor_msgs/msg/Image.
-
-    :raises BagError: if its package is not installed
-    """
-    package, _, name = kind.split('/')
-    try:
-        return getattr(import_module(f'{package}.msg'), name)
-    except (ImportError, AttributeError) as error:
-        raise BagError(f'{kind} is not installed; source a ROS that has {package}') from error
-
-
-def folder_frames(paths: Sequence[Path], fps: float, frame_id: str,
-                  compressed: bool) -> Iterator[Frame]:
-    """Yield the pictures of a folder as frames of topic `image`, in even steps."""
-    from rclpy.serialization import serialize_message
-    from sensor_msgs.msg import CompressedImage, Image
-
-    from da_ros.conversions import fill_image, header_for
-    from da_ros.files import read_panorama
-    for number, path in enumerate(paths):
-        time_ns = round(number / fps * 1e9)
-        header = header_for(time_ns, frame_id)
-        if compressed:
-            data = path.read_bytes()
-            if path.suffix.lower() not in ('.jpg', '.jpeg'):
-                data = cv2.imencode('.jpg', read_panorama(path))[1].tobytes()
-            msg: Any = CompressedImage(header=header, format='jpeg', data=data)
-        else:
-            msg = fill_image(Image(), header, np.ascontiguousarray(read_panorama(path)), 'bgr8')
-        kind = COMPRESSED if compressed else IMAGE
-        yield Frame('image', kind, time_ns, time_ns, bytes(serialize_message(msg)))
+ANSWER_S = 10.0               # how long an answer may take with --wait-answers
+MOST_UNANSWERED = 3           # in a row; then nobody answers at all
+SHARED = ('/tf', '/tf_static')    # topics of many publishers: recorded and live ones add up
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = _arguments(argv)
+    interrupted = threading.Event()
+    # Before the imports, which take a second: Python's own handler would raise inside them.
+    signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     try:
         import rclpy
-        from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+        from da_ros.ros.transport import use_shared_memory_profile
     except ImportError:
         print("da_ros_replay: rclpy is not installed; run `pip install 'da_ros[ros]'` or source "
               'a ROS', file=sys.stderr)
         return 1
-    signal.signal(signal.SIGINT, lambda *_: None)   # rclpy ends its context; the loops see it
+    use_shared_memory_profile()
     rclpy.init()
-    node = rclpy.create_node('da_ros_replay')
-    executor = SingleThreadedExecutor()
+    if interrupted.is_set():
+        rclpy.try_shutdown()
+    try:
+        with _spinning() as node:
+            return _replay(args, node)
+    except (DaRosError, OSError) as error:
+        print(f'da_ros_replay: {error}', file=sys.stderr)
+        return 1
+    except Exception:
+        if rclpy.ok():
+            raise
+        return 0                  # a signal ended the context before this call of rclpy
+    finally:
+        rclpy.try_shutdown()
+
+
+@contextmanager
+def _spinning() -> Iterator[Any]:
+    """Yield a node that a thread of its own spins; the context is the caller's to end."""
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    node, executor = rclpy.create_node('da_ros_replay'), SingleThreadedExecutor()
     executor.add_node(node)
 
     def spin() -> None:
@@ -213,17 +85,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             executor.spin()
         except ExternalShutdownException:
             pass
+        except Exception:         # a callback that the signal overtook
+            if rclpy.ok():
+                raise
 
     thread = threading.Thread(target=spin, daemon=True)
     thread.start()
     try:
-        return _replay(args, node)
-    except (DaRosError, OSError) as error:
-        print(f'da_ros_replay: {error}', file=sys.stderr)
-        return 1
+        yield node
     finally:
         executor.shutdown()
-        rclpy.try_shutdown()
         thread.join(2.0)
 
 
@@ -232,71 +103,127 @@ def _replay(args: argparse.Namespace, node: Any) -> int:
     if not source.exists():
         raise BagError(f'no bag or folder {source}')
     recorder = None
-    if args.record:
-        prefix = args.prefix.rstrip('/')
-        names = {t if t.startswith('/') or not prefix else f'{prefix}/{t}': kind
-                 for t, kind in OUTPUTS.items()}
-        recorder = Recorder(node, args.record, names)
+    if args.record or args.wait_answers:
+        recorder = Recorder(node, args.prefix, args.record)
     try:
         if is_bag(source):
             with BagReader(source) as bag:
-                _play_bag(args, node, bag)
+                complete, sent = True, _play_bag(args, node, bag, recorder)
         else:
-            _play_folder(args, node, source)
-        _linger(node, args.linger if recorder else 0.0)
+            complete, sent = _play_folder(args, node, source, recorder)
+        if recorder is not None:
+            recorder.linger(sent, args.linger)
     finally:
         if recorder is not None:
             recorder.close()
-            print(f'recorded: {args.record} '
-                  + ', '.join(f'{n} {t}' for t, n in recorder.counts.items() if n))
-    return 0
+            if args.record:
+                print(f'recorded: {args.record} '
+                      + ', '.join(f'{n} {t}' for t, n in recorder.counts.items() if n))
+    missing = 0
+    # A recording that somebody ends by Ctrl-C is not judged by its last images.
+    if recorder is not None and node.context.ok():
+        missing = max(sent - recorder.answered, 0)
+    if missing:
+        print(f'da_ros_replay: {missing} of {sent} images have no answer; '
+              + ('look at the log of the node' if args.wait_answers else
+                 'let each image wait for the answer to the last one (--wait-answers), or play '
+                 'slower (--rate, --fps)'), file=sys.stderr)
+    return 0 if complete and not missing else 1
 
 
-def _play_bag(args: argparse.Namespace, node: Any, bag: BagReader) -> None:
-    images = [t for t, kind in bag.kinds.items()
-              if kind in (IMAGE, COMPRESSED) and 'depth' not in t and bag.counts[t]]
-    given = args.image or (images[0] if len(images) == 1 else '')
-    image = bag.find_topic(given, (IMAGE, COMPRESSED), 'image (--image)')
+def _play_bag(args: argparse.Namespace, node: Any, bag: BagReader,
+              recorder: Recorder | None) -> int:
+    image = find_image(bag, args.image)
     target = args.to + ('/compressed' if bag.kinds[image] == COMPRESSED else '')
-    player = Player(node, args.rate, args.sim_time, args.keep_stamps, {image: target})
+    player = Player(node, args.rate, args.sim_time or args.keep_stamps, args.sim_time,
+                    {image: target})
     player.advertise(image, bag.kinds[image])
-    topics = [image]
-    for topic in sorted(set(bag.kinds) - {image}) if args.all else ():
+    _wait(args, player, image, target)
+    if args.sim_time and (others := player.others('/clock')):
+        raise BagError(f'/clock is published by {", ".join(others)} already; two clocks mix two '
+                       'times: end that one, or use --keep-stamps instead of --sim-time')
+    topics = [image, *(_others(args, player, bag, image, recorder) if args.all else ())]
+    return _loop(args, player, image, target, lambda: bag_frames(bag, topics), recorder)
+
+
+def _others(args: argparse.Namespace, player: Player, bag: BagReader, image: str,
+            recorder: Recorder | None) -> list[str]:
+    """Advertise the other topics of a bag; name those that are left out, with the reason."""
+    topics, target = [], args.to if args.to.startswith('/') else f'/{args.to}'
+    reserved = {target: 'the images go there', f'{target}/compressed': 'the images go there'}
+    if not args.keep_stamps or args.sim_time:
+        reserved['/clock'] = 'the recorded time is published anew' if args.sim_time else \
+            'stamps are moved to now'
+    if recorder is not None:
+        reserved |= dict.fromkeys(recorder.topics, 'the live answers are recorded')
+    left_out = dict(bag.left_alone)
+    for topic in sorted(set(bag.kinds) - {image}):
         try:
-            player.advertise(topic, bag.kinds[topic])
-            topics.append(topic)
+            if topic in reserved:
+                left_out[topic] = reserved[topic]
+            elif topic not in SHARED and (others := player.others(topic)):
+                left_out[topic] = f'{", ".join(others)} publishes it live'
+            else:
+                player.advertise(topic, bag.kinds[topic])
+                topics.append(topic)
         except BagError as error:
-            print(f'not replayed: {topic}: {error}', file=sys.stderr)
-    _loop(args, player, image, target, lambda: bag_frames(bag, topics))
+            left_out[topic] = str(error)
+    for topic, reason in sorted(left_out.items()):
+        print(f'not replayed: {topic}: {reason}', file=sys.stderr)
+    time.sleep(0.5 if topics and args.wait else 0)         # until subscribers know them
+    return topics
 
 
-def _play_folder(args: argparse.Namespace, node: Any, folder: Path) -> None:
-    pictures = pictures_of(folder)
+def _play_folder(args: argparse.Namespace, node: Any, folder: Path,
+                 recorder: Recorder | None) -> tuple[bool, int]:
+    """Return whether every picture could be read, and how many were sent."""
+    pictures = Pictures(pictures_of(folder), args.fps, args.frame, args.compressed, args.height)
     target = args.to + ('/compressed' if args.compressed else '')
-    player = Player(node, args.rate, args.sim_time, args.keep_stamps, {'image': target})
-    player.advertise('image', COMPRESSED if args.compressed else IMAGE)
-    _loop(args, player, 'image', target,
-          lambda: folder_frames(pictures, args.fps, args.frame, args.compressed))
+    player = Player(node, args.rate, args.sim_time or args.keep_stamps, args.sim_time,
+                    {'image': target})
+    player.advertise('image', pictures.kind)
+    _wait(args, player, 'image', target)
+    sent = _loop(args, player, 'image', target, pictures.frames, recorder)
+    return not pictures.bad, sent
 
 
-def _loop(args: argparse.Namespace, player: Player, image: str, target: str, frames: Any) -> None:
-    if not player.wait_for_subscriber(image, args.wait):
+def _wait(args: argparse.Namespace, player: Player, image: str, target: str) -> None:
+    if args.wait and not player.wait_for_subscriber(image, args.wait):
         print(f'nobody subscribes to {target} after {args.wait:g} s; publishing anyway',
               file=sys.stderr)
-    started, shift_ns = time.monotonic(), 0
-    while True:
-        shift_ns += player.play(frames(), shift_ns) + round(1e9 / args.fps)
-        if not args.loop or not player.running:
-            break
-    seconds = time.monotonic() - started
-    print(f'{player.sent.get(image, 0)} images to {target} in {seconds:.1f} s')
 
 
-def _linger(node: Any, seconds: float) -> None:
-    """Let the last answers arrive."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and node.context.ok():
-        time.sleep(0.05)
+def _loop(args: argparse.Namespace, player: Player, image: str, target: str,
+          frames: Callable[[], Iterator[Frame]], recorder: Recorder | None) -> int:
+    """Play once, or until somebody stops it; return how many images were sent."""
+    if args.wait_answers and recorder is not None:
+        player.pause = _until_answered(player, image, target, recorder)
+    started_s = time.monotonic()
+    rounds = (frames() for _ in (endless() if args.loop else range(1)))
+    player.play(rounds, round(1e9 / args.fps))
+    sent = player.sent.get(image, 0)
+    print(f'{sent} images to {target} in {time.monotonic() - started_s:.1f} s')
+    return sent
+
+
+def _until_answered(player: Player, image: str, target: str,
+                    recorder: Recorder) -> Callable[[str], None]:
+    """Return a pause that lasts until the image sent last is answered."""
+    lost = in_a_row = 0
+
+    def pause(topic: str) -> None:
+        nonlocal lost, in_a_row
+        if topic != image:
+            return
+        if recorder.wait(player.sent[image] - lost, ANSWER_S) or not player.running:
+            in_a_row = 0
+            return
+        lost, in_a_row = player.sent[image] - recorder.answered, in_a_row + 1
+        if in_a_row == MOST_UNANSWERED:
+            raise BagError(f'{in_a_row} images in a row to {target} had no answer within '
+                           f'{ANSWER_S:g} s each; does the node run, does it take {target}, and '
+                           'is --prefix its namespace?')
+    return pause
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -304,26 +231,32 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog='da_ros_replay', description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('source', help='bag (.bag, folder, .mcap, .db3), or folder of JPEG/PNG panoramas')
+    add('source', help='bag (.bag, folder, .mcap, .db3), or JPEG/PNG panoramas: folder or file')
     add('--image', default='', metavar='TOPIC', help='image topic of the bag; default: the only')
     add('--to', default='image', metavar='TOPIC', help='topic to publish to [%(default)s]')
     add('--all', action='store_true', help='publish all other topics of the bag too')
     add('--rate', type=float, default=1.0, help='2 = twice as fast [%(default)s]')
     add('--fps', type=float, default=10.0, help='of a folder [Hz, %(default)s]')
     add('--frame', default='camera_frame', help='frame_id of a folder [%(default)s]')
+    add('--height', type=int, default=0, metavar='ROWS', help='scale the pictures of a folder')
     add('--compressed', action='store_true', help='publish a folder as CompressedImage')
     add('--loop', action='store_true', help='start again at the end')
     add('--sim-time', action='store_true', help='publish /clock and keep the recorded stamps')
     add('--keep-stamps', action='store_true', help='keep the recorded stamps without /clock')
     add('--wait', type=float, default=10.0, metavar='S', help='for a subscriber [%(default)s]')
+    add('--wait-answers', action='store_true',
+        help='send an image only when the last one was answered: no machine is too slow for that')
     add('--record', default='', metavar='FOLDER', help='write the outputs to a new bag (mcap)')
-    add('--prefix', default='', metavar='NAMESPACE', help='of the node, for --record')
+    add('--prefix', default='', metavar='NAMESPACE',
+        help='of the node, for --record and --wait-answers')
     add('--linger', type=float, default=2.0, metavar='S',
-        help='record this long after the last image [%(default)s]')
+        help='how long the last answers may take [%(default)s]')
     args = parser.parse_args(argv)
     for name in ('rate', 'fps'):
         if not getattr(args, name) > 0:
             parser.error(f'--{name} {getattr(args, name):g} must be above 0')
+    if args.height < 0:
+        parser.error(f'--height {args.height} must not be negative')
     return args
 
 

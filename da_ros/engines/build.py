@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """From ONNX to a plan, with one code path for TensorRT 8.6 to 11.x and TensorRT-RTX."""
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from da_ros.backends.base import BackendError
 from da_ros.backends.cuda import NO_DEVICE
 from da_ros.engines.jobs import BUILDER_OPTIONS, EngineJob
 from da_ros.engines.library import Library, load_library
+from da_ros.errors import reason_of
 
 Report = Callable[[float], None]
 
@@ -48,7 +51,7 @@ def build_plan(job: EngineJob, report: Report = lambda share: None, timing: byte
     try:
         plan = builder.build_serialized_network(network, config)
     except (TypeError, RuntimeError, MemoryError) as error:
-        raise library.failure(f'cannot build {job.name} ({_first_line(error)})') from error
+        raise library.failure(f'cannot build {job.name} ({reason_of(error)})') from error
     if plan is None:
         raise library.failure(f'cannot build {job.name}')
     report(1.0)
@@ -79,6 +82,7 @@ def _parse_error(error: Any) -> str:
 
 def _make_config(library: Library, builder: Any, job: EngineJob, report: Report) -> Any:
     trt = library.module
+    # What a version lacks is asked for by name, not number: the two libraries count differently.
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE,
                                  BUILDER_OPTIONS['workspace_mib'] << 20)
@@ -100,6 +104,8 @@ def _make_config(library: Library, builder: Any, job: EngineJob, report: Report)
 def _use_timing(library: Library, config: Any, timing: bytes) -> Any:
     if library.name == 'tensorrt_rtx':              # it measures nothing while building
         return None
+    # One of another device or version is refused (False) or unreadable (None); building anew is
+    # then only slower.
     cache = config.create_timing_cache(timing)
     if cache is None or not config.set_timing_cache(cache, False):
         cache = config.create_timing_cache(b'')
@@ -166,7 +172,3 @@ def _make_monitor(trt: Any, report: Report) -> Any:
             self._phases.finish(phase_name)
 
     return Monitor()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,15 +1,19 @@
-"""Engines that a runtime still lacks, built meanwhile; and what could not be built."""
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Engines that a runtime still lacks, built meanwhile."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
 import time
+from typing import TypeVar
 
 from da_ros.backends.base import EngineMissing
+from da_ros.backends.chain import Attempt
 from da_ros.engines.worker import EngineBuild
-from da_ros.estimator import Attempt, RangeEstimator
 
+Opened = TypeVar('Opened')
 MOST_BUILDS = 2          # of the same engines; a plan that does not load is built once again
 
 
@@ -18,7 +22,9 @@ class Building:
     At most one build at a time, in a child process.
 
     Its owner calls `open`, after an `EngineMissing` looks at `ended` from time to time, and then
-    calls `open` again.
+    calls `open` again. The engine cache remembers what cannot be built; `given_up` holds only
+    what it could not keep (a full disk) or does not count as a failure (a plan that does not
+    load, a child that was killed), so that no owner builds for ever.
     """
 
     def __init__(self) -> None:
@@ -30,12 +36,13 @@ class Building:
         self._counts: Counter[Attempt] = Counter()
         self._began = 0.0
         self._unwanted = False
+        self._error = ''         # of the last build
 
-    def open(self, make: Callable[[dict[Attempt, str]], RangeEstimator]) -> RangeEstimator:
+    def open(self, make: Callable[[dict[Attempt, str]], Opened]) -> Opened:
         """
-        Make an estimator, or begin to build the engines that it lacks.
+        Return what needs a runtime, or begin to build the engines that it lacks.
 
-        :param make: makes it; takes `given_up`
+        :param make: makes it, mostly a RangeEstimator; takes `given_up`
         :raises EngineMissing: if engines are being built now
         """
         while True:
@@ -52,7 +59,9 @@ class Building:
         self.cancel()
         self._jobs, self._attempt = missing.jobs, missing.attempt
         if self._counts[self._attempt] == MOST_BUILDS:
-            self.given_up[self._attempt] = f'{missing}, but {MOST_BUILDS} builds were in vain'
+            last = f' ({self._error})' if self._error else ''
+            self.given_up[self._attempt] = (
+                f'{missing}, but {MOST_BUILDS} builds were in vain{last}')
             return False
         self._counts[self._attempt] += 1
         self._began = time.monotonic()
@@ -75,7 +84,7 @@ class Building:
         return self._build.progress[0] if self._build else 0.0
 
     def ended(self) -> str:
-        """Return once how a build ended, else ''; if it failed, its runtime is given up."""
+        """Return once how a build ended, else ''."""
         who = ' '.join(self._attempt)
         if self._build is not None and self._unwanted:
             self.cancel()
@@ -83,9 +92,9 @@ class Building:
         if self._build is None or self._build.poll() == 'running':
             return ''
         build, self._build = self._build, None
+        self._error = build.error
         if build.poll() == 'failed':
-            self.given_up[self._attempt] = f'{who}: engine not built: {build.error}'
-            return self.given_up[self._attempt]
+            return f'{who}: engine not built: {build.error}'
         return f'{who}: engine built in {self._seconds():.0f} s'
 
     def cancel(self) -> None:

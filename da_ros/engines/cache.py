@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 The engine cache: plans that this user built on this machine, and what is known of them.
 
@@ -63,9 +65,13 @@ class EngineCache:
         Name the folder; nothing is made before the first write.
 
         :param folder: None = $DA_ROS_ENGINE_CACHE, else ~/.cache/da_ros/engines
+        :raises CacheError: if there is no home folder
         """
         named = folder or os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER
-        self.folder = Path(named).expanduser().absolute()
+        try:
+            self.folder = Path(named).expanduser().absolute()
+        except RuntimeError as error:        # HOME is not set, and the user has no entry
+            raise CacheError(f'no home folder for {named}; set {ENVIRONMENT}') from error
 
     def missing(self, jobs: Sequence[EngineJob]) -> list[EngineJob]:
         """Return those jobs for which `load` gives None; raises as `load` does."""

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """One deserialised plan with its execution context and its tensors."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What is to be built: one job per ONNX graph, with everything its engine depends on."""
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ import json
 from pathlib import Path
 
 from da_ros.backends.cuda import device_identity
-from da_ros.bundle import Bundle, sha256_of
+from da_ros.bundle import Bundle
 from da_ros.engines.library import load_library
+from da_ros.onnx_files import graph_digest
 
 CACHE_FORMAT = 1
 # TF32 rounds fp32 products to 10 bits, so it is off: the fp32 variant must be the exact one. An
@@ -71,12 +74,9 @@ def jobs_for(bundle: Bundle, backend: str, variant: str) -> list[EngineJob]:
         'sm': device.sm, 'multiprocessors': str(device.multiprocessors), 'driver': device.driver,
         'precision': variant, 'options': json.dumps(BUILDER_OPTIONS, sort_keys=True),
         'format': str(CACHE_FORMAT)}
-    graphs = bundle.graphs(variant)
-    return [EngineJob(path, f'{bundle.name}/{path.name}', common | {'onnx': _sha256(bundle, path)})
-            for path in (graphs.main, *graphs.range_masks.values())]
-
-
-def _sha256(bundle: Bundle, path: Path) -> str:
+    graphs = bundle.graphs_in(variant)
     # `load_bundle` has compared the files with these; the builder will once more.
     known = {bundle.folder / name: digest for name, digest in bundle.files.items()}
-    return known.get(path) or sha256_of(path)
+    return [EngineJob(path, f'{bundle.name}/{path.name}',
+                      common | {'onnx': graph_digest(path, known)})
+            for path in (graphs.main, *graphs.range_masks.values())]

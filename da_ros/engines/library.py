@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The TensorRT Python modules: found, imported late, with a logger that remembers."""
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from typing import Any
 
 from da_ros.backends.base import BackendAbsent, BackendError
 from da_ros.backends.cuda import Device
+from da_ros.errors import reason_of
 
 MODULES = {
     'tensorrt': ('tensorrt', 'tensorrt_bindings'),
@@ -82,7 +85,7 @@ def load_library(backend: str) -> Library:
             module = import_module(name)
         except (ImportError, OSError) as error:
             if getattr(error, 'name', None) != name:      # there, but does not load
-                reasons.append(str(error).splitlines()[0])
+                reasons.append(reason_of(error))
             continue
         if hasattr(module, 'Runtime'):
             return Library(backend, module)

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Files that only this user can have written: what we run must come from there."""
 
 from __future__ import annotations

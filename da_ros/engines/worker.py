@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Engines are built in a child process, so that the node stays responsive and can end at once.
 
@@ -23,11 +25,11 @@ import time
 from typing import Any
 
 from da_ros.backends.base import BackendError
-from da_ros.bundle import sha256_of
 from da_ros.engines.build import build_plan
 from da_ros.engines.cache import EngineCache
 from da_ros.engines.jobs import EngineJob
 from da_ros.engines.private import CacheError, read_own, write_own
+from da_ros.onnx_files import graph_digest
 
 MARK = '@'
 SECONDS_TO_END = 0.5
@@ -133,6 +135,8 @@ class _Speaker:
     """The child's lines to its parent."""
 
     def __init__(self, jobs: Sequence[EngineJob]):
+        # By size, because the library tells nothing before it begins; a bar that stands at a half
+        # while the larger of two graphs is built looks like a hang.
         sizes = [job.graph.stat().st_size for job in jobs]
         total = sum(sizes) or 1
         self._begin = [sum(sizes[:i]) / total for i in range(len(sizes))]
@@ -156,7 +160,8 @@ def build_missing(job: EngineJob, cache: EngineCache, report: Any) -> None:
     with cache.lock(job):
         if cache.load(job) is not None:
             return
-        if sha256_of(job.graph) != job.ingredients['onnx']:
+        # Another model may lie there by now; its engine would pass for the first one's for ever.
+        if graph_digest(job.graph) != job.ingredients['onnx']:
             raise BackendError(f'{job.graph} has changed since the bundle was loaded; load it '
                                'again')
         timing_path = cache.timing_path(job)

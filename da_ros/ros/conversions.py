@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """ROS messages to arrays and back; no maths, no copies beyond the one into the message."""
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from da_ros.derived.obstacle_distance import centimetres
 from da_ros.scan import Scan
 
 
@@ -19,10 +22,21 @@ def header_for(stamp_ns: int, frame_id: str) -> Header:
     return Header(stamp=Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9), frame_id=frame_id)
 
 
-def stamp_ns(msg: Any, offset_s: float = 0.0) -> int:
-    """Return a message's stamp [ns], moved by an offset [s] and never below zero."""
-    stamp = msg.header.stamp
-    return max(stamp.sec * 10**9 + stamp.nanosec + round(offset_s * 1e9), 0)
+def room(target: array[Any], nbytes: int) -> NDArray[np.uint8]:
+    """
+    Return the memory of a message's array field, made to have a size.
+
+    Memory that is there is used again where the size stays; another size is left to realloc(3).
+    The field cannot change its size while the returned view is in use.
+
+    :return: (nbytes,) uint8; a multiple of the field's own items
+    """
+    have = target.itemsize * len(target)
+    if nbytes < have:
+        del target[nbytes // target.itemsize:]
+    elif nbytes > have:
+        target.frombytes(bytes(nbytes - have))
+    return np.frombuffer(target, np.uint8) if nbytes else np.empty(0, np.uint8)
 
 
 def fill(target: array[Any], values: NDArray[Any]) -> None:
@@ -30,12 +44,13 @@ def fill(target: array[Any], values: NDArray[Any]) -> None:
     Copy the bytes of `values` into a message's array field, in place.
 
     Assigning the field instead would make rclpy copy once more, or check every byte in Python.
+    Values that lie in the field already (`room`) stay where they are.
     """
-    if target.itemsize * len(target) != values.nbytes:
-        del target[:]
-        target.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
-    elif values.size:
-        np.frombuffer(target, values.dtype).reshape(values.shape)[...] = values
+    address, items = target.buffer_info()
+    if values.size and (values.ctypes.data, values.nbytes) == (address, items * target.itemsize):
+        return
+    memory = room(target, values.nbytes)
+    memory.view(values.dtype).reshape(values.shape)[...] = values
 
 
 def fill_image(msg: Image, header: Header, pixels: NDArray[Any], encoding: str) -> Image:
@@ -48,12 +63,6 @@ def fill_image(msg: Image, header: Header, pixels: NDArray[Any], encoding: str) 
     return msg
 
 
-def millimetres(range_m: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Return 16UC1 values: millimetres, 0 for NaN and infinities."""
-    finite = np.isfinite(range_m)
-    return np.round(np.where(finite, range_m, 0) * 1000).astype(np.uint16)
-
-
 def fill_camera_info(msg: CameraInfo, header: Header, height: int, width: int) -> CameraInfo:
     """Write the size; K stays zero (uncalibrated), because a panorama is no pinhole image."""
     msg.header, msg.height, msg.width = header, height, width
@@ -61,16 +70,29 @@ def fill_camera_info(msg: CameraInfo, header: Header, height: int, width: int) -
     return msg
 
 
+def fill_pinhole_info(msg: CameraInfo, header: Header, height: int, width: int,
+                      intrinsics: NDArray[np.float64]) -> CameraInfo:
+    """Write the calibration of a virtual pinhole view: no distortion, no rectification."""
+    msg.header, msg.height, msg.width = header, height, width
+    msg.distortion_model, msg.d = 'plumb_bob', [0.0] * 5
+    msg.k = intrinsics.reshape(-1)
+    msg.r = np.eye(3).reshape(-1)
+    msg.p = np.hstack([intrinsics, np.zeros((3, 1))]).reshape(-1)
+    return msg
+
+
 def fill_cloud(msg: PointCloud2, header: Header, records: NDArray[np.float32],
-               size_hw: tuple[int, int] | None = None) -> PointCloud2:
+               size_hw: tuple[int, int] | None = None,
+               extra: tuple[str, ...] = ('rgb',)) -> PointCloud2:
     """
     Write point records into a message.
 
-    :param records: (N, 3) x y z or (N, 4) x y z rgb, float32
+    :param records: (N, 3 and more) float32: x y z and the extra values
     :param size_hw: height and width of an organised cloud, None = one row
+    :param extra: names of the values after x y z, as many as there are
     """
-    names = ('x', 'y', 'z', 'rgb')[:records.shape[1]]
-    if len(msg.fields) != len(names):
+    names = ('x', 'y', 'z', *extra)[:records.shape[1]]
+    if [field.name for field in msg.fields] != list(names):
         msg.fields = [PointField(name=name, offset=4 * k, datatype=PointField.FLOAT32, count=1)
                       for k, name in enumerate(names)]
     msg.header = header
@@ -89,4 +111,16 @@ def fill_scan(msg: LaserScan, header: Header, scan: Scan) -> LaserScan:
     msg.angle_max = scan.angle_min + scan.angle_increment * (len(scan.ranges) - 1)
     msg.range_min, msg.range_max = scan.range_min, scan.range_max
     fill(msg.ranges, scan.ranges)
+    return msg
+
+
+def fill_px4(msg: Any, header: Header, beams: Scan) -> Any:
+    """Write obstacle distances into a px4_msgs/ObstacleDistance; the stamp in microseconds."""
+    msg.timestamp = header.stamp.sec * 10**6 + header.stamp.nanosec // 1000
+    msg.frame = msg.MAV_FRAME_BODY_FRD
+    msg.sensor_type = msg.MAV_DISTANCE_SENSOR_LASER
+    msg.increment, msg.angle_offset = 5.0, 0.0
+    msg.min_distance, msg.max_distance = (
+        round(limit * 100) for limit in (beams.range_min, beams.range_max))
+    msg.distances = centimetres(beams)
     return msg

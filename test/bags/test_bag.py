@@ -1,21 +1,19 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Bags of every storage, and every way in which one can be broken."""
 
+from dataclasses import replace
+import struct
+
+import cv2
 import numpy as np
 import pytest
 
-from da_ros.bag import (
-    BagError,
-    BagReader,
-    COMPRESSED,
-    IMAGE,
-    panorama_of,
-    POINTS,
-    points_of,
-    range_image_of,
-    SCAN,
-    scan_points_of,
-)
-from da_ros.bag_writer import BagWriter
+from da_ros.bags.bag import BagReader, COMPRESSED, IMAGE, POINTS, SCAN
+from da_ros.bags.bag_writer import BagWriter
+from da_ros.bags.contents import points_of, range_image_of, scan_points_of
+from da_ros.bags.storage import BagError
+from da_ros.pixels import picture_of
 
 BGR = np.arange(8 * 16 * 3, dtype=np.uint8).reshape(8, 16, 3)
 DEPTH = np.linspace(0.5, 9, 128, dtype=np.float32).reshape(8, 16)
@@ -57,7 +55,7 @@ def test_what_was_written_is_read_back(tmp_path, storage):
         assert bag.duration_s == pytest.approx(3, abs=0.01)
         seen = list(bag.messages(['/camera/image', '/lidar/points']))
         assert [m.topic for m in seen[:2]] == ['/camera/image', '/lidar/points']
-        np.testing.assert_array_equal(panorama_of(seen[0].decode()), BGR)
+        np.testing.assert_array_equal(picture_of(seen[0].decode()).image, BGR)
         np.testing.assert_array_equal(points_of(seen[1].decode()), CLOUD[[0, 2]])
         depth = next(bag.messages(['/camera/depth'])).decode()
         np.testing.assert_array_equal(range_image_of(depth), DEPTH)
@@ -71,7 +69,7 @@ def test_single_file_and_ros1_bags_are_read(tmp_path):
         assert len(list(bag.messages(['/camera/image']))) == 3
     with BagReader(write_ros1(tmp_path / 'one.bag')) as bag:
         first = next(bag.messages(['/camera/image']))
-        np.testing.assert_array_equal(panorama_of(first.decode()), BGR)
+        np.testing.assert_array_equal(picture_of(first.decode()).image, BGR)
 
 
 def test_unindexed_mcap_is_read_by_scanning(tmp_path):
@@ -172,6 +170,38 @@ def test_depth_images_of_all_kinds_become_metres(tmp_path):
             range_image_of(bag.compressed(0, 'c', BGR))
 
 
+def compressed_depth(bag, kind, pixels, header):
+    png = cv2.imencode('.png', pixels)[1].tobytes()
+    return bag.new(COMPRESSED, header=bag.header(0, 'c'), format=kind,
+                   data=np.frombuffer(header + png, np.uint8))
+
+
+def test_compressed_depth_is_read_with_and_without_its_header(tmp_path):
+    far = np.array([[1.0, 4.0, 9.0]], np.float32)
+    quantum, offset = 100.0, -3.0                   # stored: A / depth + B
+    inverse = np.rint(quantum / far + offset + 5).astype(np.uint16)
+    stored = np.hstack([inverse, [[0]]]).astype(np.uint16)
+    with BagWriter(tmp_path / 'bag') as bag:
+        for header in (b'', struct.pack('<iff', -1, 0, 0)):
+            depth = range_image_of(compressed_depth(
+                bag, '16UC1; compressedDepth png', np.array([[0, 1500]], np.uint16), header))
+            assert np.isnan(depth[0, 0]) and depth[0, 1] == pytest.approx(1.5)
+        header = struct.pack('<iff', 0, quantum, offset + 5)
+        depth = range_image_of(compressed_depth(bag, '32FC1; compressedDepth png', stored, header))
+        np.testing.assert_allclose(depth[0, :3], far[0], rtol=0.02)
+        assert np.isnan(depth[0, 3])
+        whole = compressed_depth(bag, '16UC1; compressedDepth png', stored, b'\0' * 12)
+        for data in (whole.data[:-20], whole.data[:60]):
+            whole.data = data
+            with pytest.raises(BagError, match='compressedDepth png.*truncated'):
+                range_image_of(whole)
+        for broken in (b'\0' * 12, b'', b'\0' * 5):
+            msg = bag.compressed(0, 'c', BGR)
+            msg.data, msg.format = np.frombuffer(broken, np.uint8), '16UC1; compressedDepth rvl'
+            with pytest.raises(BagError, match="compressedDepth rvl' is no 16-bit PNG"):
+                range_image_of(msg)
+
+
 def test_clouds_without_coordinates_or_data_are_refused(tmp_path):
     with BagWriter(tmp_path / 'bag') as bag:
         cloud = bag.points(0, 'l', CLOUD)
@@ -181,6 +211,43 @@ def test_clouds_without_coordinates_or_data_are_refused(tmp_path):
         cloud.fields = cloud.fields[:2]
         with pytest.raises(BagError, match='has the fields x, y; x, y, z needed'):
             points_of(cloud)
+
+
+@pytest.mark.parametrize('datatype', [0, 9, 255])
+def test_a_cloud_of_no_known_datatype_is_refused(tmp_path, datatype):
+    with BagWriter(tmp_path / 'bag') as bag:
+        cloud = bag.points(0, 'l', CLOUD)
+        cloud.fields = [replace(field, datatype=datatype) for field in cloud.fields]
+    with pytest.raises(BagError, match=f"'x' has datatype {datatype}; known are 1 to 8"):
+        points_of(cloud)
+
+
+@pytest.mark.parametrize('change, least', [({'point_step': 0}, 12), ({'point_step': 11}, 12),
+                                           ({'offset': 4000}, 8004)])
+def test_a_cloud_whose_coordinates_lie_outside_of_its_points_is_refused(tmp_path, change, least):
+    with BagWriter(tmp_path / 'bag') as bag:
+        cloud = bag.points(0, 'l', CLOUD)
+        if 'offset' in change:
+            cloud.fields = [replace(field, offset=index * change['offset'])
+                            for index, field in enumerate(cloud.fields)]
+        else:
+            cloud = replace(cloud, **change)
+    with pytest.raises(BagError, match=f'x, y, z need a step of {least}'):
+        points_of(cloud)
+
+
+def test_an_empty_cloud_has_no_points_whatever_its_step(tmp_path):
+    with BagWriter(tmp_path / 'bag') as bag:
+        cloud = replace(bag.points(0, 'l', CLOUD), width=0, point_step=0, data=CLOUD[:0])
+    assert points_of(cloud).shape == (0, 3)
+
+
+def test_an_empty_depth_image_is_refused(tmp_path):
+    with BagWriter(tmp_path / 'bag') as bag:
+        depth = replace(bag.image(0, 'c', np.zeros((2, 4), np.float32), '32FC1'),
+                        height=0, width=0, step=0, data=np.zeros(0, np.uint8))
+    with pytest.raises(BagError, match='depth image is empty .0 x 0 px'):
+        range_image_of(depth)
 
 
 def test_scan_beams_become_points_in_the_plane(tmp_path):

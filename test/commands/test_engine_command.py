@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """da_ros_engine: builds, proves, lists and clears; exit codes say how it ended."""
 
 from dataclasses import replace
@@ -10,7 +12,7 @@ import pytest
 
 from da_ros.bundle import Graphs, load_bundle, write_manifest
 from da_ros.commands.engine import main
-from training.precision import to_fp16
+from training.bundling.precision import to_fp16
 
 
 @pytest.fixture
@@ -33,9 +35,9 @@ def two_precisions(tmp_path):
     """Return a bundle with fp32 and fp16 graphs."""
     bundle = write_stand_in_bundle(tmp_path / 'two')
     half = bundle.folder / 'model_fp16.onnx'
-    shutil.copy(bundle.main_graph, half)
+    shutil.copy(bundle.own.main, half)
     to_fp16(half)
-    write_manifest(replace(bundle, variants={'fp16': Graphs(half)}))
+    write_manifest(replace(bundle, graphs=bundle.graphs | {'fp16': Graphs(half)}))
     return load_bundle(bundle.folder)
 
 

@@ -1,27 +1,23 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """One parameter, one default, one description, everywhere the same."""
 
 from dataclasses import fields, replace
-from pathlib import Path
 
+from conftest import ROOT
 import pytest
 import yaml
 
-from da_ros.config import (
-    check_config,
-    Config,
-    ConfigError,
-    ErpConfig,
-    PREFIXES,
-    RangeRule,
-    ScanConfig,
-)
-
-ROOT = Path(__file__).parent.parent
+from da_ros.config import Config, ConfigError, ErpConfig, PREFIXES, RangeRule, ScanConfig
+from da_ros.config_checks import check_config
 
 
 def parameters() -> dict:
     """Return every parameter's default by its ROS name."""
-    return {prefix + item.name: getattr(getattr(Config(), group), item.name)
+    def default(group: str, name: str):
+        value = getattr(getattr(Config(), group), name)
+        return list(value) if isinstance(value, tuple) else value
+    return {prefix + item.name: default(group, item.name)
             for group, prefix in PREFIXES.items()
             for item in fields(getattr(Config(), group))}
 

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Laws of the estimator: the one rule, resizing, padding, and runtimes that must agree."""
 
 from dataclasses import replace
@@ -5,21 +7,14 @@ import os
 import subprocess
 import sys
 
-from conftest import painted, write_stand_in_bundle
-import cv2
+from conftest import painted, write_fragile_bundle, write_stand_in_bundle
 import numpy as np
 import pytest
 
 from da_ros.backends.base import BackendError, EngineMissing
 from da_ros.bundle import BundleError, load_bundle, write_manifest
 from da_ros.config import ConfigError, RangeRule
-from da_ros.estimator import (
-    apply_rule,
-    FrameError,
-    pad_to_full_sphere,
-    RangeEstimator,
-    resize_erp,
-)
+from da_ros.estimator import apply_rule, FrameError, RangeEstimator
 
 INF, NAN = np.inf, np.nan
 
@@ -74,12 +69,12 @@ def test_selected_mask_decides_alike_for_shared_and_separate_heads(tmp_path, sep
 
 def test_switching_the_mask_takes_effect_on_the_next_frame_without_reload(stand_in):
     estimator = RangeEstimator(stand_in, 'onnxruntime')
-    session = estimator._backend._main
+    session = estimator.chain.backend._main
     image = painted(np.full((32, 64), 15.2))
     assert estimator.predict(image).valid.all()
     estimator.rule = replace(estimator.rule, range_mask_m=10)
     assert estimator.predict(image).empty.all() and estimator.limit_m == 10
-    assert estimator._backend._main is session
+    assert estimator.chain.backend._main is session
 
 
 def test_range_mask_is_what_the_range_says(stand_in):
@@ -100,21 +95,6 @@ def test_camera_height_reaches_the_graph(tmp_path):
     assert np.allclose(estimator.predict(painted(np.full((32, 64), 4.0))).range_m, 5.5)
 
 
-@pytest.mark.parametrize('size_hw', [(32, 64), (64, 128), (100, 200), (16, 32), (480, 960)])
-@pytest.mark.parametrize('method', ['area', 'linear', 'cubic'])
-def test_any_camera_size_becomes_network_size_and_keeps_the_mean(size_hw, method):
-    image = np.full((*size_hw, 3), (10, 100, 200), np.uint8)
-    got = resize_erp(image, (32, 64), method)
-    assert got.shape == (32, 64, 3) and (got == (10, 100, 200)).all()
-
-
-def test_halving_agrees_with_one_area_pass_on_a_picture():
-    coarse = np.random.default_rng(0).integers(0, 256, (60, 120, 3), dtype=np.uint8)
-    image = cv2.resize(coarse, (1920, 960), interpolation=cv2.INTER_CUBIC)
-    one_pass = cv2.resize(image, (512, 256), interpolation=cv2.INTER_AREA)
-    assert np.abs(resize_erp(image, (256, 512), 'area').astype(int) - one_pass).max() <= 8
-
-
 def test_partial_panorama_is_padded_and_its_padding_is_unknown(stand_in):
     estimator = RangeEstimator(stand_in, 'onnxruntime', elevation_span_deg=(-45, 60))
     camera = painted(np.full((round(105 / 180 * 128), 256), 4.0))
@@ -125,18 +105,11 @@ def test_partial_panorama_is_padded_and_its_padding_is_unknown(stand_in):
     assert np.allclose(got[inside], 4.0)
 
 
-def test_padding_keeps_rows_at_their_elevation():
-    camera = np.repeat(np.arange(70, dtype=np.uint8)[:, None], 256, 1)[..., None].repeat(3, -1)
-    full = pad_to_full_sphere(np.ascontiguousarray(camera), -38.4, 60.0)
-    assert full.shape == (128, 256, 3)
-    assert (full[:22] == 0).all() and full[21 + 5, 0, 0] == 5 and (full[91:] == 69).all()
-
-
 @pytest.mark.parametrize('shape, span, message', [
     ((32, 60, 3), (-90, 90), '60 x 32 px, not twice as wide as high'),
     ((0, 0, 3), (-90, 90), None),
-    ((32, 64, 3), (-45, 45), '64 x 32 px, but elevations -45 to 45 deg of 64 columns are 16.0'),
-    ((54, 128, 3), (-90, 60), '128 x 54 px, but elevations -90 to 60 deg of 128 columns are'),
+    ((32, 64, 3), (-45, 45), '64 x 32 px, but elevation -45 to 45 deg of 64 columns are 16.0'),
+    ((56, 128, 3), (-90, 60), '128 x 56 px, but elevation -90 to 60 deg of 128 columns are'),
     ((32, 64), (-90, 90), r'\(32, 64\) uint8'), ((32, 64, 4), (-90, 90), r'\(32, 64, 4\)')])
 def test_an_image_that_is_no_panorama_is_refused_by_value(stand_in, shape, span, message):
     estimator = RangeEstimator(stand_in, 'onnxruntime', elevation_span_deg=span)
@@ -192,7 +165,8 @@ def test_a_failed_runtime_is_replaced_by_the_next_of_the_order(stand_in):
     estimator = RangeEstimator(stand_in, 'auto')
     assert estimator.backend.startswith('openvino')
     while estimator.backend != 'onnxruntime fp32':
-        estimator.fall_back()
+        estimator.fall_back(f'{estimator.backend} failed')
+    assert estimator.refused[-1] == 'openvino fp32 failed'
     assert np.allclose(estimator.predict(painted(np.full((32, 64), 4.0))).range_m, 4)
     with pytest.raises(BackendError, match='no inference runtime works'):
         estimator.fall_back()
@@ -220,27 +194,31 @@ def test_a_frame_that_gives_nan_is_refused_and_the_next_one_served(tmp_path, out
         assert estimator.predict(GOOD).valid.all()
 
 
-def test_a_runtime_that_gives_nan_in_every_frame_has_failed(tmp_path):
+def test_odd_frames_do_not_cost_a_runtime_that_still_passes_the_self_check(tmp_path):
     estimator = RangeEstimator(write_fragile_bundle(tmp_path / 'b'), 'onnxruntime')
-    for _ in range(2):
+    for _ in range(13):                    # the gate is asked on the 3rd, 6th and 12th
+        with pytest.raises(FrameError, match='non-finite range; frame refused'):
+            estimator.predict(one_black_pixel())
+    assert estimator.predict(GOOD).valid.all()
+
+
+@pytest.mark.parametrize('odd', [3, 6])
+def test_a_runtime_that_fails_the_self_check_on_the_third_odd_frame_has_failed(tmp_path, odd):
+    bundle = write_fragile_bundle(tmp_path / 'b')
+    estimator = RangeEstimator(bundle, 'onnxruntime')
+    stored = dict(np.load(bundle.folder / 'self_check/0.npz'))
+    for number in range(1, odd):
         with pytest.raises(FrameError):
             estimator.predict(one_black_pixel())
-    with pytest.raises(BackendError, match='gave a non-finite range in 3 frames in a row'):
+        if number == odd - 1:              # from now on it gives other numbers than are stored
+            stored['range_m'] = stored['range_m'] * 1.05
+            np.savez(bundle.folder / 'self_check/0.npz', **stored)
+    with pytest.raises(BackendError, match=f'non-finite range in {odd} frames in a row, and '
+                       'onnxruntime fp32 fails the self-check'):
         estimator.predict(one_black_pixel())
-
-
-def write_fragile_bundle(folder, output='range_m'):
-    """Write a bundle whose network gives NaN where a pixel is black: x / x * x."""
-    import onnx
-    bundle = write_stand_in_bundle(folder)
-    model = onnx.load(bundle.main_graph)
-    node, = (node for node in model.graph.node if output in node.output)
-    node.output[0] = 'plain'
-    model.graph.node.extend([onnx.helper.make_node('Div', ['plain', 'plain'], ['one']),
-                             onnx.helper.make_node('Mul', ['plain', 'one'], [output])])
-    onnx.save(model, bundle.main_graph)
-    write_manifest_again(bundle)
-    return load_bundle(bundle.folder)
+    with pytest.raises(BackendError, match='the bundle has changed since it was loaded'):
+        estimator.fall_back('it failed')
+    assert not estimator.refused           # nothing replaced it
 
 
 def test_what_a_machine_has_not_is_no_refusal(stand_in, monkeypatch):

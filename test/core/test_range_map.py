@@ -1,8 +1,10 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What follows from a range map."""
 
 import numpy as np
 
-from da_ros.range_map import colour, RangeMap, resample_nearest, seam_ratio
+from da_ros.range_map import colour, millimetres, RangeMap, resample_nearest, seam_ratio
 
 INF, NAN = np.inf, np.nan
 
@@ -51,3 +53,8 @@ def test_seam_ratio_is_one_without_a_seam_and_large_with_one():
     ramp = np.linspace(1, 5, 128, dtype=np.float32) * np.ones((64, 1), np.float32)
     assert seam_ratio(ramp) > 50
     assert np.isnan(seam_ratio(np.full((4, 8), NAN, np.float32)))
+
+
+def test_millimetres_are_zero_where_there_is_no_range():
+    got = millimetres(np.float32([[1.2346, np.inf, -np.inf, np.nan, 65.535, 65.6, -1]]))
+    assert got.dtype == np.uint16 and got.tolist() == [[1235, 0, 0, 0, 65535, 0, 0]]

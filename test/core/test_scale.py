@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The floor tells the scale, and without a scale no metre is published."""
 
 from conftest import painted, write_stand_in_bundle

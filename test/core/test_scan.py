@@ -1,8 +1,13 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Laws of the level scan."""
+
+import re
 
 import numpy as np
 import pytest
 
+from da_ros.panorama import Extent, unseen
 from da_ros.range_map import RangeMap
 from da_ros.scan import ScanProjector
 from da_ros.sphere import erp_rays, rotation_from_rpy, solid_angles
@@ -17,8 +22,8 @@ def as_map(range_m, limit_m=20.0, min_range_m=0.3) -> RangeMap:
     return RangeMap(range_m, limit_m, min_range_m, np.zeros((H, W, 3), np.uint8))
 
 
-def scan(range_m, beams=720, band=(-0.2, 0.2), limit_m=20.0, rotation=None):
-    projector = ScanProjector((H, W), beams, band, 0.3, limit_m, rotation)
+def scan(range_m, beams=720, band=(-0.2, 0.2), limit_m=20.0, rotation=None, **options):
+    projector = ScanProjector((H, W), beams, band, 0.3, limit_m, rotation, **options)
     return projector.project(as_map(range_m, limit_m))
 
 
@@ -118,12 +123,24 @@ def test_what_hides_the_band_leaves_it_unknown():
     assert np.isnan(scan(canopy, band=(-3.0, -1.5)).ranges).all()
 
 
-def test_too_near_is_minus_infinity():
+@pytest.mark.parametrize('too_near, wanted', [('range_min', np.float32(0.3)), ('minus_inf', -INF)])
+def test_too_near_is_at_the_minimum_range_or_minus_infinity_as_chosen(too_near, wanted):
     range_m = np.full((H, W), 5.0)
     range_m[128, 256] = -INF
-    got = scan(range_m, 512).ranges
-    assert np.isneginf(got).sum() in (1, 2, 3)
-    assert np.isfinite(got).sum() == 512 - np.isneginf(got).sum()
+    got = scan(range_m, 512, too_near=too_near).ranges
+    assert (got == wanted).sum() in (1, 2, 3)
+    assert np.allclose(got[got != wanted], 5, rtol=0.01)
+
+
+def test_no_beam_is_rounded_below_the_minimum_range_that_consumers_cut_at():
+    rays = erp_rays(H, W)
+    planar = np.hypot(rays[..., 0], rays[..., 1])
+    for min_range_m in (0.3, 0.1, 0.7):
+        post = np.float32(min_range_m / planar * (1 + 1e-7))        # stands on the cylinder
+        got = ScanProjector((H, W), 720, (-0.1, 0.1), min_range_m, 20.0).project(
+            as_map(post, min_range_m=min_range_m))
+        assert (got.ranges >= np.float32(min_range_m)).all()
+        assert np.float32(got.range_min) == np.float32(min_range_m)
 
 
 def test_all_unknown_gives_no_beam():
@@ -176,4 +193,50 @@ def test_what_stands_inside_the_minimum_range_is_too_near():
     post[120:160, 200:210] = 0.31              # some rays: 0.31 m along the ray, less in the plane
     got = scan(post, band=(-0.3, 0.3)).ranges
     beam = int((np.pi * (1 - 2 * 205 / W) + np.pi) / (2 * np.pi) * 720)
-    assert np.isneginf(got[beam]) and np.isfinite(got[beam + 60])
+    assert got[beam] == np.float32(0.3) and got[beam + 60] > 4
+
+
+def outdoors(extent: Extent) -> np.ndarray:
+    """Return the range over an endless floor, 1.2 m below the camera, where the camera sees."""
+    up = erp_rays(H, W)[..., 2]
+    with np.errstate(divide='ignore'):
+        range_m = np.where(up < 0, -1.2 / up, INF)
+    return np.where(unseen(extent, (H, W)), NAN, range_m)
+
+
+BANDS = [(-0.2, 0.2), (-1.03, 0.3), (0.1, 0.5), (-0.5, -0.1)]
+SPANS = [(-90, 90), (-60, 60), (-45, 45), (-40, 40), (-30, 60), (-60, 30), (-30, 30), (-10, 10),
+         (0, 60), (-90, 0)]
+
+
+@pytest.mark.parametrize('band', BANDS[:2])
+@pytest.mark.parametrize('span', SPANS[::2])
+@pytest.mark.parametrize('rotation', [None, rotation_from_rpy(0.1, -0.2, 1.0)])
+def test_beams_that_can_never_be_empty_are_those_not_empty_in_an_empty_world(band, span, rotation):
+    projector = ScanProjector((H, W), 720, band, 0.3, 20.0, rotation)
+    rays = erp_rays(H, W) if rotation is None else erp_rays(H, W) @ rotation.T
+    free = np.where(unseen(Extent(*span), (H, W)), NAN, np.full(rays.shape[:2], INF))
+    ranges = projector.project(as_map(free)).ranges
+    np.testing.assert_array_equal(projector.never_empty(Extent(*span)), ~np.isposinf(ranges))
+    assert (projector.unseen_text(Extent(*span)) == '') == np.isposinf(ranges).all()
+
+
+@pytest.mark.parametrize('band', BANDS)
+@pytest.mark.parametrize('span', SPANS[4:])
+def test_the_remedies_of_a_band_that_is_never_seen_empty_are_right(band, span):
+    extent = Extent(*span)
+    text = ScanProjector((H, W), 720, band, 0.3, 20.0).unseen_text(extent)
+    if not text:
+        assert np.isposinf(scan(outdoors(extent), band=band).ranges).all()
+        return
+    assert f'{band[0]:g} to {band[1]:g} m' in text and f'{span[0]:g} to {span[1]:g} deg' in text
+    assert '720 of 720 beams' in text
+    if near := re.search(r'raise min_range_m to ([\d.]+)', text):
+        wider = ScanProjector((H, W), 720, band, float(near[1]), 20.0)
+        assert wider.unseen_text(extent) == ''
+    low, high = map(float, re.search(r'to within (\S+) to (\S+) m', text).groups())
+    narrow = max(band[0], low), min(band[1], high)
+    if narrow[1] - narrow[0] > 0.05:
+        share = ScanProjector((H, W), 720, (narrow[0] * 0.9, narrow[1] * 0.9), 0.3,
+                              20.0).never_empty(extent).mean()
+        assert share == 0

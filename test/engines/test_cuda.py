@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Memory, stream and graphs against a driver that is stricter than a GPU."""
 
 import subprocess

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Only our own, whole and current engines are loaded, and nothing is half-written."""
 
 from dataclasses import replace
@@ -46,6 +48,12 @@ def test_plan_survives_the_round_trip_privately(cache, job):
     entry = cache.entry(job)
     assert (entry.name, entry.build_s, entry.size_bytes) == ('tiny/model.onnx', 1.5, len(PLAN))
     assert entry.ingredients == dict(job.ingredients) and not entry.proven
+
+
+def test_a_home_that_does_not_exist_is_told_with_the_remedy(monkeypatch):
+    monkeypatch.setenv('DA_ROS_ENGINE_CACHE', '~nobody_of_this_name/engines')
+    with pytest.raises(CacheError, match='no home folder for ~nobody.*; set DA_ROS_ENGINE_CACHE'):
+        EngineCache()
 
 
 def test_environment_names_the_folder(monkeypatch, tmp_path):

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Engines are built in a child that tells, obeys, dies with its parent and is not run twice."""
 
 import os

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """On a real GPU: memory, stream and graphs of the driver, and whole bundles in TensorRT."""
 
 from pathlib import Path
@@ -9,8 +11,9 @@ import pytest
 
 import da_ros
 from da_ros import gate
-from da_ros.backends.base import BackendAbsent, feeds_for, open_backend
+from da_ros.backends.base import BackendAbsent, feeds_for, RUNS_AFTER_BUILD
 from da_ros.backends.cuda import Cuda, CudaError, identify
+from da_ros.backends.order import open_backend
 from da_ros.bundle import load_bundle
 from da_ros.engines import jobs_for
 from da_ros.engines.cache import EngineCache
@@ -163,9 +166,9 @@ def test_painted_ranges_come_back(name, separate, tmp_path):
 
 def test_default_bundle_is_proven_in_every_precision(name, tmp_path):
     pytest.importorskip('torch', reason='torch is not installed (extra da_ros[training])')
-    from training.heads import copy_bundle
-    from training.self_check import read_panoramas
-    from training.variants import add_variants
+    from training.bundling.heads import copy_bundle
+    from training.bundling.self_check import read_panoramas
+    from training.bundling.variants import add_variants
     shipped = load_bundle()
     copy_bundle(shipped, tmp_path)
     samples = Path(da_ros.__file__).parent / 'samples'
@@ -180,7 +183,7 @@ def test_default_bundle_is_proven_in_every_precision(name, tmp_path):
         assert build.poll() == 'done', build.error
         backend = open_backend(name, bundle, variant)
         report = gate.prove(backend, bundle)
-        assert report.runs == gate.RUNS_AFTER_BUILD and backend.graph_refusal == ''
+        assert report.runs == RUNS_AFTER_BUILD and backend.graph_refusal == ''
         print(name, variant, report)
         backend.close()
 
@@ -190,7 +193,8 @@ def test_frame_is_repeated_exactly_enough(name):
     build(bundle, name, 'fp32')
     backend = open_backend(name, bundle, 'fp32')
     stored = bundle.self_checks[0]
-    feeds = feeds_for(bundle, read_panorama(bundle.folder / stored.image), stored.camera_height_m)
+    image = read_panorama(bundle.folder / stored.image).image
+    feeds = feeds_for(bundle, image, stored.camera_height_m)
     first = backend.run(feeds)['range_m']
     for _ in range(50):
         assert np.abs(backend.run(feeds)['range_m'] / first - 1).max() < 1e-3
@@ -202,7 +206,8 @@ def test_memory_is_flat_over_loading(name):
     build(bundle, name, 'fp32')
     keeper, free = Cuda(), []
     stored = bundle.self_checks[0]
-    feeds = feeds_for(bundle, read_panorama(bundle.folder / stored.image), stored.camera_height_m)
+    image = read_panorama(bundle.folder / stored.image).image
+    feeds = feeds_for(bundle, image, stored.camera_height_m)
     for _ in range(8):
         backend = open_backend(name, bundle, 'fp32')
         backend.run(feeds)
@@ -219,7 +224,8 @@ def test_closing_while_another_thread_runs_is_safe(name):
     build(bundle, name, 'fp32')
     backend = open_backend(name, bundle, 'fp32')
     stored, ended = bundle.self_checks[0], []
-    feeds = feeds_for(bundle, read_panorama(bundle.folder / stored.image), stored.camera_height_m)
+    image = read_panorama(bundle.folder / stored.image).image
+    feeds = feeds_for(bundle, image, stored.camera_height_m)
 
     def loop():
         try:

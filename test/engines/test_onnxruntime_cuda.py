@@ -1,10 +1,13 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """onnxruntime on a GPU: refused clearly rather than run on the CPU in silence."""
 
 import numpy as np
 import onnxruntime
 import pytest
 
-from da_ros.backends.base import BackendAbsent, BackendError, open_backend
+from da_ros.backends.base import BackendAbsent, BackendError
+from da_ros.backends.order import open_backend
 
 HAS_PROVIDER = 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
 

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 The stand-in has nothing that the real TensorRT has not, in any version that we support.
 
@@ -9,13 +11,13 @@ TensorRT-RTX are read from the wheels here. Signatures and behaviour are not cov
 import ast
 from importlib import import_module
 import json
-from pathlib import Path
 
+from conftest import ROOT
 import pytest
 
 from da_ros.engines.library import MODULES
 
-FOLDER = Path(__file__).parent
+FOLDER = ROOT / 'test'
 RECORDED = json.loads((FOLDER / 'data' / 'tensorrt_api.json').read_text())
 NOT_IN_8_6 = {('NetworkDefinitionCreationFlag', 'STRONGLY_TYPED'), ('DataType', 'INT64'),
               ('IBuilderConfig', 'progress_monitor'), ('ParserError', 'node_operator'),

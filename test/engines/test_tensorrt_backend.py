@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The TensorRT backends end to end on a stand-in library that computes, and can lie."""
 
 from enum import Enum
@@ -8,7 +10,14 @@ import numpy as np
 import pytest
 
 from da_ros import gate
-from da_ros.backends.base import BackendAbsent, BackendError, EngineMissing, open_backend
+from da_ros.backends.base import (
+    BackendAbsent,
+    BackendError,
+    EngineMissing,
+    RUNS_AFTER_BUILD,
+    RUNS_AFTER_LOAD,
+)
+from da_ros.backends.order import open_backend
 from da_ros.engines import jobs_for
 from da_ros.engines.cache import EngineCache
 from da_ros.engines.library import version_warning
@@ -57,9 +66,9 @@ def test_engine_answers_as_onnxruntime(name, stand_in):
 def test_engine_passes_the_gate_and_is_proven(name, stand_in):
     backend = opened(stand_in, name)
     report = gate.prove(backend, stand_in)
-    assert report.runs == gate.RUNS_AFTER_BUILD
+    assert report.runs == RUNS_AFTER_BUILD
     assert all(EngineCache().entry(job).proven for job in backend.jobs)
-    assert gate.prove(backend, stand_in).runs == gate.RUNS_AFTER_LOAD
+    assert gate.prove(backend, stand_in).runs == RUNS_AFTER_LOAD
     backend.close()
 
 
@@ -286,7 +295,7 @@ def test_wrong_input_is_named(array, found, stand_in):
 def test_head_of_another_network_is_refused(heads, tmp_path):
     other = write_stand_in_bundle(tmp_path / 'other', masks=(10.0,), separate_heads=True,
                                   size_hw=(16, 32))
-    heads.mask_graphs[10.0] = other.mask_graphs[10.0]
+    heads.own.range_masks[10.0] = other.own.range_masks[10.0]
     build(heads)
     with pytest.raises(BackendError, match=r'features_0 is \(32, 64\) float32 in one engine and '
                                            r'\(16, 32\) float32 in'):

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Every graph that we ship or export parses and builds in the real TensorRT-RTX, without a GPU."""
 
 from importlib.util import find_spec
@@ -11,7 +13,8 @@ import pytest
 pytest.importorskip('tensorrt_rtx_bindings', reason='TensorRT-RTX is not installed (Linux only)')
 
 from da_ros.backends import cuda
-from da_ros.backends.base import BackendAbsent, BackendError, open_backend
+from da_ros.backends.base import BackendAbsent, BackendError
+from da_ros.backends.order import open_backend
 from da_ros.bundle import load_bundle
 import da_ros.engines
 from da_ros.engines import EngineJob, jobs_for
@@ -88,7 +91,7 @@ def test_nested_phases_are_one_share():
 def test_graph_that_cannot_be_parsed_is_named(tmp_path):
     from conftest import write_stand_in_bundle
     bundle = write_stand_in_bundle(tmp_path / 'bad')
-    bundle.main_graph.write_bytes(b'not onnx')
+    bundle.own.main.write_bytes(b'not onnx')
     with pytest.raises(BackendError, match=r'tensorrt_rtx 1\.[\d.]+ cannot parse stand_in/model'
                                            '.onnx: .+; re-export the bundle'):
         built(bundle, 'fp32')
@@ -101,7 +104,7 @@ def test_operator_that_is_not_known_is_named_with_the_librarys_words(tmp_path, s
     node = helper.make_node('Foo', ['image'], ['range_m'], domain='own')
     graph = helper.make_graph([node], 'g', [value], [out])
     save(helper.make_model(graph, ir_version=9, opset_imports=[
-        helper.make_opsetid('', 18), helper.make_opsetid('own', 1)]), stand_in.main_graph)
+        helper.make_opsetid('', 18), helper.make_opsetid('own', 1)]), stand_in.own.main)
     with pytest.raises(BackendError, match='cannot parse stand_in/model.onnx: .*Foo'):
         built(stand_in, 'fp32')
 
@@ -175,8 +178,12 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('exports')
 
 
-@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'int8'])
-@pytest.mark.parametrize('network', ['dap', 'da2', 'pano_tiny'])
+@pytest.mark.parametrize('network, precision', [
+    ('dap', 'fp32'), ('da2', 'fp32'), ('pano_tiny', 'fp32'), ('pano_tiny', 'fp16'),
+    ('pano_base', 'fp32'),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+        ('dap', 'fp16'), ('dap', 'int8'), ('da2', 'fp16'), ('da2', 'int8'),
+        ('pano_tiny', 'int8'), ('pano_base', 'fp16'), ('pano_base', 'int8')))])
 def test_small_export_builds(network, precision, folder):
     from small_exports import small_export
     graphs = small_export(network, precision, folder)

@@ -1,8 +1,9 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The real launch file under launch_testing: one panorama in, every output out, clean exit."""
 
 import os
 from pathlib import Path
-import sys
 import tempfile
 import unittest
 
@@ -13,8 +14,8 @@ pytest.importorskip('launch_testing', reason='launch_testing is not installed '
                     '(ros-$ROS_DISTRO-launch-testing)')
 pytest.importorskip('rclpy', reason='rclpy is not installed (extra da_ros[ros] or a sourced ROS)')
 
-from ament_index_python.packages import get_package_share_directory, PackageNotFoundError
 from conftest import painted, write_stand_in_bundle
+from installed_share import share_of_da_ros
 from launch.actions import IncludeLaunchDescription
 from launch.launch_context import LaunchContext
 from launch.launch_description_sources import (
@@ -24,38 +25,23 @@ from launch.launch_description_sources import (
 import launch_testing.actions
 import launch_testing.asserts
 import launch_testing.markers
-from ros_peer import array_of, environment, image_msg, Peer
+from ros_peer import array_of, image_msg, Peer
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
 from launch import LaunchDescription
 
+ENVIRONMENT: dict[str, str] = {}     # before anything was launched
 FOLDER = tempfile.TemporaryDirectory(prefix='da_ros_launch_')
 OUTPUTS = {'depth/image': Image, 'depth/camera_info': CameraInfo, 'points': PointCloud2,
            'scan': LaserScan, 'range_mask': Image, 'depth/preview': Image}
 ARGUMENTS = {'model', 'backend', 'range_mask_m', 'image', 'image_transport', 'params_file',
              'namespace', 'camera_frame', 'body_frame', 'scan_frame', 'stamp_offset_s', 'rviz',
-             'log_level', 'autostart', 'use_sim_time', 'fast_transport', 'base_from_camera'}
+             'log_level', 'autostart', 'use_sim_time', 'fast_transport', 'base_from_camera',
+             'camera', 'cameras', 'fisheye_calibration', 'levelling'}
 
 
 def _launch_file() -> str:
-    """Return the installed launch file; without an installation, lay the checkout out as one."""
-    try:
-        share = get_package_share_directory('da_ros')
-    except PackageNotFoundError:
-        prefix, root = Path(FOLDER.name) / 'prefix', Path(__file__).resolve().parent.parent
-        for folder in ('share/ament_index/resource_index/packages', 'share/da_ros', 'lib/da_ros'):
-            (prefix / folder).mkdir(parents=True)
-        (prefix / 'share/ament_index/resource_index/packages/da_ros').touch()
-        for folder in ('config', 'launch'):
-            (prefix / 'share/da_ros' / folder).symlink_to(root / folder)
-        command = prefix / 'lib/da_ros/pano_depth'
-        command.write_text(f'#!{sys.executable}\nfrom da_ros.node import main\nmain()\n')
-        command.chmod(0o755)
-        os.environ['PYTHONPATH'] = environment()['PYTHONPATH']
-        os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(
-            filter(None, [str(prefix), os.environ.get('AMENT_PREFIX_PATH')]))
-        share = prefix / 'share/da_ros'
-    return str(Path(share) / 'launch/pano_depth.launch.py')
+    return str(share_of_da_ros(Path(FOLDER.name)) / 'launch/pano_depth.launch.py')
 
 
 LAUNCH_FILE = _launch_file()
@@ -65,13 +51,15 @@ LAUNCH_FILE = _launch_file()
 @launch_testing.markers.keep_alive
 def generate_test_description():
     """Launch the node as a user would: integers for floats, a namespace, a parameter file."""
+    ENVIRONMENT.update(os.environ)
     folder = Path(FOLDER.name)
     params_file = folder / 'params.yaml'
     params_file.write_text('/**/pano_depth:\n  ros__parameters:\n    range_mask_m: 50.0\n'
                            '    scan: {beams: 360}\n')
     arguments = {'model': str(write_stand_in_bundle(folder / 'stand_in').folder),
                  'backend': 'onnxruntime', 'range_mask_m': '20', 'stamp_offset_s': '-1',
-                 'namespace': 'launched', 'image': 'camera/panorama', 'body_frame': 'mast',
+                 'namespace': 'launched', 'image': 'camera/panorama', 'body_frame': '/mast',
+                 'camera_frame': 'other_lens', 'base_from_camera': '0 0 1.2 0 0 0',
                  'params_file': str(params_file)}
     node = IncludeLaunchDescription(PythonLaunchDescriptionSource(LAUNCH_FILE),
                                     launch_arguments=arguments.items())
@@ -104,11 +92,8 @@ class TestRunningNode(unittest.TestCase):
         depth = array_of(got['depth/image'])
         self.assertTrue(np.isposinf(depth[:, :32]).all() and np.allclose(depth[:, 32:], 4))
 
-    def test_the_transport_settings_are_in_the_environment_that_it_inherits(self):
-        names = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-        for name in names:
-            self.assertTrue(Path(os.environ[name]).is_file())
-        self.assertEqual(os.environ['MALLOC_MMAP_THRESHOLD_'], '33554432')
+    def test_the_environment_of_the_launch_stays_as_it_was(self):
+        self.assertEqual(dict(os.environ), ENVIRONMENT)
 
 
 class TestArguments(unittest.TestCase):
@@ -127,6 +112,8 @@ class TestArguments(unittest.TestCase):
                 ('params_file', '/nonexistent.yaml', "params_file '/nonexistent.yaml' does not")):
             with self.subTest(name), self.assertRaisesRegex(RuntimeError, text):
                 _execute(**{name: value})
+        with self.assertRaisesRegex(RuntimeError, 'is that of one camera, and cameras is'):
+            _execute(cameras='[front, rear]', base_from_camera='0 0 1 0 0 0')
 
 
 def _execute(**arguments):
@@ -151,3 +138,6 @@ class TestExit(unittest.TestCase):
         text = b''.join(output.text for output in proc_output)
         self.assertIn(b"bundle 'stand_in' runs on onnxruntime", text)
         self.assertNotIn(b'Traceback', text)
+        self.assertRegex(text, b'FastDDS profile .*config/fastdds.xml')
+        self.assertIn(b"images come from frame 'lens', but the mounting transform is that of "
+                      b"'other_lens'", text)

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The life of the node: configuring, failing, recovering, and leaving on a signal."""
 
 import signal
@@ -109,16 +111,19 @@ def test_a_signal_in_the_middle_of_a_frame_ends_cleanly(start, peer, tmp_path, h
     assert 'Traceback' not in node.log and not peer.received['depth/image']
 
 
-def test_a_runtime_that_gives_nan_in_every_frame_is_replaced(start, peer, tmp_path):
-    pytest.importorskip('openvino', reason='the extra da_ros[openvino] is not installed')
-    from test_estimator import write_fragile_bundle
+def test_odd_frames_are_refused_and_the_runtime_stays(start, peer, tmp_path):
+    from conftest import write_fragile_bundle
     node = start(model=write_fragile_bundle(tmp_path / 'fragile').folder, backend='auto')
     peer.subscribe(Image, 'depth/image')
+    diagnostics = peer.diagnostics()
     black = np.zeros((32, 64, 3), np.uint8)
-    peer.publish_until(image_msg(black), lambda: 'now running on onnxruntime fp32 instead'
-                       in node.log, 'the last runtime')
-    assert 'non-finite range in 3 frames in a row' in node.log and peer.state() == 'active'
-    assert not peer.received['depth/image']
+
+    def refused() -> int:
+        return max((int(value.value) for status in diagnostics for value in status.values
+                    if value.key == 'refused'), default=0)
+    peer.publish_until(image_msg(black), lambda: refused() >= 4, 'four frames refused')
+    assert 'instead' not in node.log and 'gave a non-finite range; frame refused' in node.log
+    assert peer.state() == 'active' and not peer.received['depth/image']
     peer.publish_until(image_msg(painted(np.full((32, 64), 4.0))),
                        lambda: peer.received['depth/image'], 'a good frame')
 
@@ -138,6 +143,113 @@ def test_a_scale_invariant_bundle_needs_a_scale_source(start, peer, tmp_path):
 
 
 def test_help_shows_usage_and_starts_nothing(capsys):
-    from da_ros import node
+    from da_ros.ros import node
     node.main(['--help'])
     assert 'pano_depth --ros-args -p camera_height_m:=1.2' in capsys.readouterr().out
+
+
+VALID = {
+    'unconfigured': {CONFIGURE: 'inactive', 5: 'finalized'},
+    'inactive': {CLEANUP: 'unconfigured', ACTIVATE: 'active', 6: 'finalized'},
+    'active': {DEACTIVATE: 'inactive', 7: 'finalized'},
+    'finalized': {}}
+# Those of the state machine itself, those that only callbacks may give, and none at all.
+TRANSITIONS = (*range(9), 10, 12, 20, 32, 40, 52, 60, 62, 255)
+
+
+def test_every_transition_is_answered_in_every_state(start, peer, model):
+    node = start(model=model, autostart=False)
+    for state, way in (('unconfigured', CONFIGURE), ('inactive', ACTIVATE), ('active', 7),
+                       ('finalized', None)):
+        for transition in TRANSITIONS:
+            if transition not in VALID[state]:
+                assert not peer.change_state(transition), (state, transition)
+                assert peer.state() == state
+        assert f"is not possible in state '{state}'" in node.log
+        if way is not None:
+            assert peer.change_state(way) and peer.state() == VALID[state][way]
+    assert node.process.poll() is None and 'Traceback' not in node.log
+    assert node.stop()[0] == 0
+
+
+def test_a_lifecycle_manager_may_configure_a_node_that_started_by_itself(start, peer, model):
+    node = start(model=model)
+    peer.wait_for_state('active')
+    assert not peer.change_state(CONFIGURE) and not peer.change_state(ACTIVATE)
+    node.wait_for_log("change_state refused: transition 1 is not possible in state 'active'")
+    depth = peer.subscribe(Image, 'depth/image')
+    peer.publish_until(image_msg(painted(np.full((32, 64), 4.0))), lambda: depth, 'a frame')
+
+
+def test_a_quality_of_service_that_cannot_be_leaks_nothing_and_loads_nothing(start, peer, model):
+    node = start(model=model, **{'qos_overrides./range_mask.publisher.reliability': 'nonsense'})
+    node.wait_for_log('cannot configure: qos_overrides of range_mask: ')
+    for _ in range(3):
+        assert not peer.change_state(CONFIGURE) and peer.state() == 'unconfigured'
+    peer.spin(0.5)
+    assert peer.node.count_publishers('scan') == 0 and 'runs on' not in node.log
+
+
+def test_a_quality_of_service_of_the_camera_is_checked_before_loading(start, peer, model):
+    node = start(model=model, **{'qos_overrides./image.subscription.reliability': 'besteffort'})
+    node.wait_for_log('cannot configure: qos_overrides of /image: ')
+    assert 'runs on' not in node.log and peer.state() == 'unconfigured'
+
+
+@pytest.mark.parametrize('name, value, source', [
+    ('image_topic', 'front camera', 'fixed'), ('image_topic', '', 'fixed'),
+    ('image_topic', '/a//b', 'fixed'), ('levelling.imu_topic', '9dof/imu', 'imu')])
+def test_a_name_that_no_topic_can_have_is_told_by_parameter_and_value(start, peer, model, name,
+                                                                      value, source):
+    node = start(model=model, **{name: f'"{value}"', 'levelling.source': source})
+    node.wait_for_log(f'cannot configure: {name} {value!r} is no name of a topic; use letters')
+    assert '.c:' not in node.log and 'Traceback' not in node.log
+    assert peer.state() == 'unconfigured'
+
+
+def test_what_fails_in_a_transition_is_undone_told_and_curable(model, monkeypatch):
+    """In this process, because nothing outside can make a thread fail to start."""
+    import rclpy
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    from da_ros.ros import node as module
+    context = rclpy.Context()
+    rclpy.init(args=['--ros-args', '-p', f'model:={model}', '-p', 'backend:=onnxruntime', '-p',
+                     'autostart:=false', '-r', '__ns:=/undone'], context=context)
+    node = module.PanoDepthNode(context=context)
+    success, failure, error = (TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE,
+                               TransitionCallbackReturn.ERROR)
+
+    def broken(*_args):
+        raise RuntimeError("can't start new thread")
+
+    try:
+        assert node.trigger_configure() == success
+        with monkeypatch.context() as faulty:
+            faulty.setattr(module, 'FrameWorker', broken)
+            assert node.trigger_activate() == failure
+        assert node._state().failure == "RuntimeError: can't start new thread"
+        assert module.state_of(node) == 'inactive' and node.trigger_activate() == success
+        assert node._state().failure == ''
+        real, calls = module.FrameWorker.stop, []
+
+        def broken_once(worker):
+            calls.append(worker)
+            return real(worker) if len(calls) > 1 else broken()
+
+        with monkeypatch.context() as faulty:
+            faulty.setattr(module.FrameWorker, 'stop', broken_once)
+            assert node.trigger_deactivate() == error          # and on_error frees everything
+        assert module.state_of(node) == 'unconfigured' and node._estimator is None
+        assert node.count_publishers('scan') == 0
+        assert node._state().failure == "RuntimeError: can't start new thread"
+        assert node.trigger_configure() == node.trigger_activate() == success
+        with monkeypatch.context() as faulty:
+            faulty.setattr(module.FrameWorker, 'stop', broken)
+            assert node.trigger_deactivate() == error          # and on_error fails as well
+        assert module.state_of(node) == 'finalized'
+        assert "can't start new thread" in node._state().failure
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.shutdown(context=context)

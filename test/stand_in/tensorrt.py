@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 A TensorRT that computes with onnxruntime on the memory of the fake CUDA driver.
 

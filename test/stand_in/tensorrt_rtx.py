@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The stand-in for TensorRT-RTX: as that for TensorRT, with what only the real RTX has."""
 
 import enum

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 A network as ONNX graphs that every runtime of da_ros can run.
 
@@ -19,10 +21,12 @@ from torch import nn, Tensor
 
 from da_ros.backends.onnxruntime import FLOAT_ARITHMETIC
 from da_ros.errors import DaRosError
+from training.bundling.wrap_padding import wrap_convolutions
 from training.networks.dap import Dap, METRES_PER_UNIT, scrambles_geometry
 from training.networks.dinov2 import PATCH_PX as PATCH_PX_DA2
 from training.networks.dinov3 import PATCH_PX as PATCH_PX_DAP
 from training.networks.dpt import DptHead
+from training.networks.pano_base import PanoBase
 from training.networks.pano_tiny import PanoTiny
 from training.networks.spherevit import (
     imagenet_normalised,
@@ -30,7 +34,6 @@ from training.networks.spherevit import (
     OUTPUT_QUANTILE,
     SphereVit,
 )
-from training.wrap_padding import wrap_convolutions
 
 OPSET = 18
 FORBIDDEN_NODES = frozenset({'If', 'Loop', 'Scan', 'Shape', 'Size', 'NonZero'})
@@ -168,6 +171,13 @@ def pano_tiny_graphs(network: PanoTiny, options: Options) -> GraphSet:
                     max_range_m=float(network.config.max_range_m), uses_camera_height=True)
 
 
+def pano_base_graphs(network: PanoBase, options: Options) -> GraphSet:
+    """Return the one graph of PanoBase; the positions of its encoder become constants."""
+    graphs = pano_tiny_graphs(network, options)
+    network.fix_size()
+    return graphs
+
+
 def dap_graphs(network: Dap, options: Options) -> GraphSet:
     """Return the main graph of DAP and one graph per range mask."""
     size_hw = options.size_hw or RELEASED_SIZE_DAP
@@ -229,7 +239,9 @@ def da2_graphs(network: SphereVit, options: Options) -> GraphSet:
     return GraphSet(main, size_hw, kind='scale_invariant', output_quantile=OUTPUT_QUANTILE)
 
 
-MAKERS = {PanoTiny: pano_tiny_graphs, Dap: dap_graphs, SphereVit: da2_graphs}
+# the first class that fits makes them
+MAKERS = {PanoBase: pano_base_graphs, PanoTiny: pano_tiny_graphs, Dap: dap_graphs,
+          SphereVit: da2_graphs}
 
 
 def check_multiple(size_hw: tuple[int, int], patch_px: int) -> None:
@@ -272,8 +284,18 @@ def write_graph(graph: Graph, folder: Path) -> Path:
             input_names=list(graph.inputs), output_names=list(graph.outputs), verbose=False)
     program.save(str(path), external_data=False)
     del program
+    drop_traces(path)
     check_graph(path, graph.outputs)
     return path
+
+
+def drop_traces(path: Path) -> None:
+    """Remove from every node where in which source file it was made: over 1 MB of a large one."""
+    import onnx
+    model = onnx.load(path)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    onnx.save(model, path)
 
 
 def check_graph(path: Path, outputs: tuple[str, ...]) -> None:

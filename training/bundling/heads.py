@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Range-mask heads as separate parts: taken from a network, attached to and detached from a bundle.
 
@@ -17,9 +19,8 @@ import cv2
 import numpy as np
 import torch
 
-from da_ros.bundle import Bundle, BundleError, MANIFEST, write_manifest
-from training.checkpoint import build, Checkpoint
-from training.graph import (
+from da_ros.bundle import Bundle, BundleError, Graphs, MANIFEST, write_manifest
+from training.bundling.graph import (
     ExportError,
     FEATURES,
     Graph,
@@ -29,8 +30,9 @@ from training.graph import (
     run_torch,
     write_graph,
 )
+from training.bundling.wrap_padding import wrap_convolutions
+from training.checkpoints.checkpoint import build, Checkpoint
 from training.networks.dap import mask_key, MaskHeadConfig
-from training.wrap_padding import wrap_convolutions
 
 PARITY = 1e-3        # of a probability, torch against onnxruntime
 TRUNK = ('encoder.', 'adapter_norm.')
@@ -84,7 +86,7 @@ def add_head(bundle: Bundle, head: Checkpoint, folder: Path) -> None:
     copy_bundle(bundle, folder)
     write_graph(graph, folder)
     probabilities = check_head(bundle, graph, folder)
-    graphs = {path_t: folder / path.name for path_t, path in bundle.mask_graphs.items()}
+    graphs = {path_t: folder / path.name for path_t, path in bundle.own.range_masks.items()}
     graphs = dict(sorted((graphs | {config.range_mask_m: folder / graph.file}).items()))
     store_expected(bundle, folder, tuple(graphs).index(config.range_mask_m), probabilities)
     rewrite(bundle, folder, graphs)
@@ -97,25 +99,25 @@ def remove_head(bundle: Bundle, range_mask_m: float, folder: Path) -> None:
     :raises BundleError: if the bundle has no such separate head; lists those it has
     """
     check_one_precision(bundle)
-    if range_mask_m not in bundle.mask_graphs:
-        known = ', '.join(f'{t:g}' for t in bundle.mask_graphs) or 'none'
+    if range_mask_m not in bundle.own.range_masks:
+        known = ', '.join(f'{t:g}' for t in bundle.own.range_masks) or 'none'
         raise BundleError(f'no separate range-mask head {range_mask_m:g} m in bundle '
                           f'{bundle.name!r}; it has: {known}')
     copy_bundle(bundle, folder)
-    (folder / bundle.mask_graphs[range_mask_m].name).unlink()
-    index = sorted(bundle.mask_graphs).index(range_mask_m)
+    (folder / bundle.own.range_masks[range_mask_m].name).unlink()
+    index = sorted(bundle.own.range_masks).index(range_mask_m)
     for check in bundle.self_checks:
         expected = dict(np.load(folder / check.expected))
         expected[MASK_OUTPUT] = np.delete(expected[MASK_OUTPUT], index, axis=0)
         np.savez_compressed(folder / check.expected, **expected)
-    rewrite(bundle, folder, {t: folder / path.name for t, path in bundle.mask_graphs.items()
+    rewrite(bundle, folder, {t: folder / path.name for t, path in bundle.own.range_masks.items()
                              if t != range_mask_m})
 
 
 def check_one_precision(bundle: Bundle) -> None:
     """:raises ExportError: if it has further graphs, which would not change along."""
-    if bundle.variants:
-        raise ExportError(f'bundle {bundle.name!r} also has {", ".join(bundle.variants)} graphs; '
+    if also := [name for name in bundle.precisions if name != bundle.precision]:
+        raise ExportError(f'bundle {bundle.name!r} also has {", ".join(also)} graphs; '
                           'change the heads of the plain bundle, then run --also')
 
 
@@ -134,7 +136,7 @@ def check_fits(bundle: Bundle, head: Checkpoint, config: MaskHeadConfig | None) 
     if head.provenance.get('trunk_sha256') != trunk:
         raise ExportError(f'the head was trained on another encoder than that of bundle '
                           f'{bundle.name!r}; train it on this one')
-    if config.range_mask_m in bundle.mask_graphs:
+    if config.range_mask_m in bundle.own.range_masks:
         raise ExportError(f'bundle {bundle.name!r} has a {config.range_mask_m:g} m head already; '
                           f'run --remove-head {config.range_mask_m:g} first')
 
@@ -161,7 +163,7 @@ def check_head(bundle: Bundle, graph: Graph, folder: Path) -> list[np.ndarray]:
 def self_check_features(bundle: Bundle) -> list[dict[str, np.ndarray]]:
     """Return the feature grids of the bundle's self-check panoramas."""
     images = [cv2.imread(str(bundle.folder / check.image)) for check in bundle.self_checks]
-    return [{name: array for name, array in run_onnx(bundle.main_graph, {'image': image}).items()
+    return [{name: array for name, array in run_onnx(bundle.own.main, {'image': image}).items()
              if name.startswith(FEATURES)} for image in images]
 
 
@@ -194,5 +196,5 @@ def copy_the_rest(bundle: Bundle, folder: Path) -> None:
 def rewrite(bundle: Bundle, folder: Path, graphs: dict[float, Path]) -> None:
     """Write model.yaml of the copy with these separate heads."""
     write_manifest(replace(
-        bundle, folder=folder, main_graph=folder / bundle.main_graph.name, mask_graphs=graphs,
-        range_masks_m=tuple(graphs)))
+        bundle, folder=folder, range_masks_m=tuple(graphs),
+        graphs={bundle.precision: Graphs(folder / bundle.own.main.name, graphs)}))

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What exported graphs give on the self-check panoramas, compared with torch."""
 
 from __future__ import annotations
@@ -8,9 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da_ros.gate import departure, GateReport, LIMITS, worst
-from training.graph import ExportError, FEATURES, GraphSet, MASK_OUTPUT, run_onnx, run_torch
-from training.precision import store_int8
-from training.self_check import CAMERA_HEIGHTS_M
+from training.bundling.graph import (
+    ExportError,
+    FEATURES,
+    GraphSet,
+    MASK_OUTPUT,
+    run_onnx,
+    run_torch,
+)
+from training.bundling.precision import store_int8
+from training.bundling.self_check import CAMERA_HEIGHTS_M
 
 Arrays = dict[str, NDArray[np.float32]]
 Case = tuple[NDArray[np.uint8], float, Arrays]       # panorama, camera height [m], outputs

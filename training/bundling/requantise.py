@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """An fp32 bundle in another precision, as a bundle of its own: its weights need not be at hand."""
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da_ros.bundle import Bundle, Graphs, load_bundle, write_manifest
-from training.graph import ExportError
-from training.heads import copy_bundle
-from training.variants import calibration, convert
+from training.bundling.graph import ExportError
+from training.bundling.heads import copy_bundle
+from training.bundling.variants import calibration, convert
 
 
 def requantise(bundle: Bundle, precision: str, images: list[NDArray[np.uint8]], folder: Path,
@@ -24,15 +26,14 @@ def requantise(bundle: Bundle, precision: str, images: list[NDArray[np.uint8]], 
     :param folder: empty folder for the copy
     :raises ExportError: if the bundle is not a plain one in fp32
     """
-    if precision == 'fp32' or bundle.precision != 'fp32' or bundle.variants:
+    if precision == 'fp32' or bundle.precisions != ('fp32',):
         raise ExportError(f'bundle {bundle.name!r} holds {", ".join(bundle.precisions)}; give one '
                           'that is fp32 alone, and --precision fp16 or int8')
     copy_bundle(bundle, folder)
-    graphs = Graphs(folder / bundle.main_graph.name,
-                    {t: folder / path.name for t, path in bundle.mask_graphs.items()})
+    graphs = Graphs(folder / bundle.own.main.name,
+                    {t: folder / path.name for t, path in bundle.own.range_masks.items()})
     convert(graphs, precision, calibration(bundle, images))
     write_manifest(replace(
-        bundle, folder=folder, name=name, precision=precision, main_graph=graphs.main,
-        mask_graphs=graphs.range_masks,
-        provenance=bundle.provenance | {'fp32_sha256': bundle.files[bundle.main_graph.name]}))
+        bundle, folder=folder, name=name, precision=precision, graphs={precision: graphs},
+        provenance=bundle.provenance | {'fp32_sha256': bundle.files[bundle.own.main.name]}))
     return load_bundle(folder)

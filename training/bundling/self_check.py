@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The panoramas that a bundle stores to prove every runtime, and their expected outputs."""
 
 from __future__ import annotations
@@ -9,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da_ros.bundle import SelfCheck
-from da_ros.estimator import resize_erp
 from da_ros.files import write_image
+from da_ros.panorama import resize_erp
 from da_ros.sphere import erp_rays
-from training.graph import ExportError, MASK_OUTPUT
+from training.bundling.graph import ExportError, MASK_OUTPUT
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 ROOM_M = np.array([[4.0, -3.0], [2.5, -3.5], [1.5, -1.2]])    # walls ahead/behind, left/right, z

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A bundle's network in further precisions, beside its fp32 graphs."""
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da_ros import gate
-from da_ros.backends.base import feeds_for, open_backend
+from da_ros.backends.base import feeds_for
+from da_ros.backends.order import open_backend
 from da_ros.bundle import Bundle, Graphs, load_bundle, write_manifest
-from training.graph import ExportError, FEATURES, run_onnx
-from training.precision import Feeds, to_fp16, to_int8
-from training.self_check import CAMERA_HEIGHTS_M, read_panoramas
+from training.bundling.graph import ExportError, FEATURES, run_onnx
+from training.bundling.precision import Feeds, to_fp16, to_int8
+from training.bundling.self_check import CAMERA_HEIGHTS_M, read_panoramas
 
 CALIBRATION_IMAGES = 16
 
@@ -58,13 +61,13 @@ def add_variants(folder: Path, precisions: Sequence[str],
         raise ExportError(f'bundle {bundle.name!r} is {bundle.precision}; other precisions are '
                           'made from fp32, so export it with --precision fp32')
     inputs = calibration(bundle, images)
-    variants = dict(bundle.variants)
+    graphs = dict(bundle.graphs)
     for precision in precisions:
-        if precision in variants:
+        if precision in graphs:
             raise ExportError(f'bundle {bundle.name!r} has {precision} graphs already')
-        variants[precision] = _copies(bundle, precision)
-        convert(variants[precision], precision, inputs)
-    write_manifest(replace(bundle, variants=variants))
+        graphs[precision] = _copies(bundle, precision)
+        convert(graphs[precision], precision, inputs)
+    write_manifest(replace(bundle, graphs=graphs))
     bundle = load_bundle(folder)
     for precision in precisions:
         report = gate.check(open_backend('onnxruntime', bundle, precision), bundle)
@@ -108,5 +111,5 @@ def _copies(bundle: Bundle, precision: str) -> Graphs:
     def copy(path: Path) -> Path:
         return Path(shutil.copyfile(path, path.with_name(f'{path.stem}_{precision}.onnx')))
 
-    return Graphs(copy(bundle.main_graph),
-                  {t: copy(path) for t, path in bundle.mask_graphs.items()})
+    return Graphs(copy(bundle.own.main),
+                  {t: copy(path) for t, path in bundle.own.range_masks.items()})

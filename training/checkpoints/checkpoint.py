@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Checkpoints: our own safetensors files, strict loading, files written whole or not at all.
 

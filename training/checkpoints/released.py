@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 The released checkpoints of DAP and DA2: their tensor names in ours, and strict reading.
 
@@ -13,7 +15,7 @@ import pickle
 
 import torch
 
-from training.checkpoint import (
+from training.checkpoints.checkpoint import (
     check_names_and_shapes,
     Checkpoint,
     CheckpointError,

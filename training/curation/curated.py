@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Perspective views as samples: placed at random, colours completed, range where it was seen."""
 
 from __future__ import annotations
@@ -5,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 
 from training.curation.outpaint import Outpainter
-from training.curation.placement import place, random_centre
 from training.data.files import Views
-from training.sample import Sample
+from training.data.placement import place, random_centre
+from training.data.sample import Sample
 
 
 class Curated:

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Out-painting with a FLUX.1-Fill pipeline of diffusers, for those who have its weights.
 
@@ -17,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from da_ros.errors import reason_of
 from training.curation.outpaint import CurationError
 
 INSTALL = 'pip install diffusers transformers accelerate sentencepiece'
@@ -68,7 +71,7 @@ class FluxFill:
                 pipeline.load_lora_weights(str(lora), local_files_only=True)
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise CurationError(f'{weights} cannot be loaded as FLUX.1-Fill: '
-                                f'{str(error).splitlines()[0]}') from error
+                                f'{reason_of(error)}') from error
         pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline.to('cuda') if cuda else pipeline, place, steps)
 

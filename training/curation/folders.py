@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Folders of panoramas in, folders of panoramas out: filter, sort, generate."""
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from training.curation.sorting import DEFAULT, load_classifier
 from training.curation.upright import find_vertical
 from training.data.checks import Skips
 from training.data.files import DataError, IMAGE_SUFFIXES, read_picture
-from training.job import check_job, write_job
+from training.data.job import check_job, write_job
 
 
 def panoramas(folder: Path, skips: Skips) -> Iterator[tuple[Path, NDArray[np.uint8]]]:

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Panoramas from video: the sharpest frame of every interval, unless nothing has moved."""
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from da_ros.files import write_image
 from training.curation.outpaint import CurationError
-from training.job import check_job, NAME, write_job
+from training.data.job import check_job, NAME, write_job
 
 SMALL = (512, 256)
 FRAMES_OF_SLACK = 5     # what a video may hold less than its container says

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Completing the colours of a panorama of which only a part is seen; range is never completed.
 
@@ -79,6 +81,7 @@ def _mirrored_detail(image, smooth, seen) -> NDArray[np.float32]:
     cols = np.flatnonzero(seen.any(0))
     if len(cols) == width:
         return np.zeros_like(smooth)
+    # The view may lie across the border: it begins after the widest gap between its columns.
     after_gap = np.argmax(np.diff(cols, append=cols[0] + width)) + 1
     first, count = int(cols[after_gap % len(cols)]), len(cols)
     detail = np.where(seen[..., None], image - _blur(image, seen), 0)

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Writing a public data set as shards of panoramas: views are placed and completed."""
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from training.curation.outpaint import CurationError, Outpainter, PyramidFill
 from training.data.catalogue import CATALOGUE, open_set
 from training.data.checks import check_has_valid, resized, Skips, usable
 from training.data.files import Pair, Panoramas
+from training.data.job import check_job, write_job, write_whole
+from training.data.pool import spread
+from training.data.sample import Sample
 from training.data.shards import write_shard
-from training.job import check_job, write_job, write_whole
-from training.pool import spread
-from training.sample import Sample
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Where is up in a panorama? The direction in which most straight lines meet.
 
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da_ros.sphere import angles_from_ray, col_from_azimuth, rotation_from_rpy, row_from_elevation
-from training.rotation import sample_image
+from training.data.rotation import sample_image
 
 Array = NDArray[np.floating]
 SIDE_PX, HEIGHT = 288, 512              # of a view of 90 x 90 degrees; of the panorama

@@ -1,1 +1,3 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Data sets: one module each, paths and units in, Sample out."""

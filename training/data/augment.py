@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Augmentations of a Sample: range follows the geometry exactly; colours change the image only.
 
@@ -12,9 +14,10 @@ import cv2
 import numpy as np
 
 from da_ros.sphere import rotation_from_rpy
-from training.rotation import sample_image, sample_range, source_pixels
-from training.sample import Sample
+from training.data.rotation import sample_image, sample_range, source_pixels
+from training.data.sample import Sample
 
+VERSION = 1             # raised when `augment` gives other samples: kept features are then stale
 TILT_RAD = 0.07         # standard deviation of roll and pitch: 4 degrees
 SEAM_SHARE, BODY_SHARE, TILT_SHARE = 0.15, 0.15, 0.25
 
@@ -55,6 +58,7 @@ def stitch(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     gain = np.exp(rng.normal(0, 0.05) + rng.normal(0, 0.02, 3))
     levels = np.clip(np.arange(256)[:, None] * gain, 0, 255).astype(np.uint8)
     reach = max(1, round(height / 180))
+    # Rolled, not warped: what stands at the seam is shown twice or cut, as real stitching does.
     rear = np.roll(cv2.LUT(np.ascontiguousarray(image), levels[None]),
                    rng.integers(-reach, reach + 1, 2), (0, 1))
     stitched = rear.copy()
@@ -72,6 +76,7 @@ def add_body(sample: Sample, rng: np.random.Generator) -> Sample:
     height, width = sample.range_m.shape
     azimuth = np.linspace(-np.pi, np.pi, width, endpoint=False)
     top = rng.uniform(-80, -45)         # degrees of elevation
+    # A smooth outline of low frequency: a ruler-straight one is learned as "here ends the floor".
     for wave in (1, 2, 3, 4):
         top = top + rng.normal(0, 9 / wave) * np.cos(wave * azimuth + rng.uniform(0, 6.3))
     top = np.clip(top, -90, -20)

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 The public data sets of both papers in one table, and how to open one by its name.
 
@@ -17,7 +19,7 @@ from training.data.files import DataError
 
 @dataclass(frozen=True)
 class DataSet:
-    """One row; the reader is the module training.data.NAME."""
+    """One row; the reader is the module training.data.readers.NAME."""
 
     place: str                                      # indoor, outdoor or mixed
     field_deg: tuple[float, float] | None = None    # horizontal, least and most; None = panorama
@@ -42,6 +44,7 @@ CATALOGUE = {
     'stanford2d3d': DataSet('indoor'),
     'panosuncg': DataSet('indoor'),
     'deep360': DataSet('outdoor'),
+    'free_floor': DataSet('mixed'),
     'rgbd_folder': DataSet('mixed', (0, 180)),
 }
 
@@ -56,7 +59,7 @@ def open_set(name: str, root, **options: Any):
     """
     if name not in CATALOGUE:
         raise DataError(f'no data set {name!r}; there are {", ".join(CATALOGUE)}')
-    reader = import_module(f'training.data.{name}').samples
+    reader = import_module(f'training.data.readers.{name}').samples
     known = inspect.signature(reader).parameters
     for key, value in options.items():
         if key not in known or key == 'root':

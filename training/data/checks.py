@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What every user of a data set asks of its samples; bad ones are skipped, counted and told."""
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import numpy as np
 from da_ros.errors import DaRosError
 from da_ros.range_map import resample_nearest
 from training.data.files import DataError
-from training.sample import Sample
+from training.data.sample import Sample
 
 PROBES = 8
 

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 What the readers of public data sets share: decoding with clear errors, and lists of file pairs.
 
@@ -18,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da_ros.errors import DaRosError
-from training.curation.placement import Pinhole, View
-from training.sample import Sample
+from training.data.placement import Pinhole, View
+from training.data.sample import Sample
 
 os.environ.setdefault('OPENCV_IO_ENABLE_OPENEXR', '1')      # OpenCV asks when it first reads one
 RangeMap = NDArray[np.float32]

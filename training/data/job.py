@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a folder was made for, kept in its job.json: the work of another job is not mixed in."""
 
 from __future__ import annotations

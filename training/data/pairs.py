@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Folders of panoramas with range images: evaluation pairs.
 
@@ -5,7 +7,8 @@ A folder holds `NAME.jpg` (or .png) and `NAME_depth_mm.png`: range along the ray
 millimetres, 0 = unknown. An optional `pairs.json` lists {'pairs': [{'name', 'rgb', 'depth',
 'tier', 'env', 'camera_height_m', 'label', 'source'}, ...]}; without it every `*_depth_mm.png`
 makes a pair. Tiers begin with a letter: A measured, B room layout (furniture is not in the truth;
-`label` maps 1 floor, 2 ceiling, 3 wall, 4 opening), C rendered (0 = nothing there, sky).
+`label` maps 1 floor, 2 ceiling, 3 wall, 4 opening), C rendered (0 = nothing there, sky), S
+triangulated from a stereo pair (unknown around the outlines of near things and near the poles).
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from da_ros.errors import DaRosError
-from training.sample import Sample
+from training.data.sample import Sample
 
 LABELS = {1: 'floor', 2: 'ceiling', 3: 'wall', 4: 'opening'}
 SUFFIX = '_depth_mm.png'
@@ -40,7 +43,7 @@ class Pair:
     image_path: Path
     range_path: Path
     label_path: Path | None = None
-    tier: str = ''              # A, B, C or nothing
+    tier: str = ''              # A, B, C, S or nothing
     environment: str = ''       # indoor, outdoor or nothing
     scene: str = ''
     camera_height_m: float = 0.0
@@ -48,7 +51,7 @@ class Pair:
     @property
     def complete(self) -> bool:
         """Return whether everything visible is in the truth, as obstacles and edges need it."""
-        return self.tier != 'B'
+        return self.tier not in ('B', 'S')
 
     @property
     def groups(self) -> tuple[str, ...]:

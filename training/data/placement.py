@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 A perspective RGB-D view as the part of a panorama that it covers (DA² section 3.1, eq. 1 to 4).
 
@@ -123,6 +125,7 @@ def _look_up(view: View, rays: Array) -> Placement:
     seen = ahead & (col >= 0) & (col <= width) & (row >= 0) & (row <= height)
     row, col = (np.where(seen, a, 0.5).astype(np.float32) for a in (row, col))
     image = _look_up_colour(view, row, col, len(rays))
+    # Looked up as depth along the axis, which is even over a wall; range bends between pixels.
     depth_m = view.range_m / stretch(view.camera, height, width)
     range_m = _look_up_depth(depth_m, row, col) / np.where(seen, rays[..., 0], 1.0)
     return Placement(np.where(seen[..., None], image, 0).astype(np.uint8),

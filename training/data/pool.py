@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Work that is spread over processes of this machine."""
 
 from __future__ import annotations

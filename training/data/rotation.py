@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Turning a panorama on the sphere: the source of each new pixel, for pictures and range."""
 
 from __future__ import annotations

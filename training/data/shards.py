@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Tar shards of panoramas with range (WebDataset layout): <key>.jpg, <key>.range.png, <key>.json.
 
@@ -23,7 +25,7 @@ import cv2
 import numpy as np
 
 from da_ros.errors import DaRosError
-from training.sample import Sample
+from training.data.sample import Sample
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -40,6 +42,8 @@ class ShardError(DaRosError):
 
 def encode_range(range_m: np.ndarray) -> bytes:
     """Return the PNG of a range map (H, W) [m]; beyond 65504 m becomes +inf."""
+    # Half floats as 16-bit grey: NaN and infinities survive, the relative error is below 0.05 %
+    # at any range, and PNG packs them. Millimetres would end at 65 m.
     with np.errstate(over='ignore'):
         bits = np.ascontiguousarray(range_m, dtype=np.float16).view(np.uint16)
     return cv2.imencode('.png', bits, [cv2.IMWRITE_PNG_COMPRESSION, 2])[1].tobytes()
@@ -281,6 +285,7 @@ def _locate(path: Path) -> tuple[list[tuple[Path, str, Spans]], str]:
             for info in tar:
                 stem, _, suffix = info.name.partition('.')
                 found.setdefault(stem, {})['.' + suffix] = (info.offset_data, info.size)
+            # Two blocks of zeros must follow, else the list ended at a damaged header, unsaid.
             tar.fileobj.seek(tar.offset)
             rest = tar.fileobj.read()
     except (tarfile.TarError, OSError) as error:

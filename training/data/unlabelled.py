@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Panoramas without range, in the portions that labelling works through.
 
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from da_ros.bundle import sha256_of
 from da_ros.errors import DaRosError
 from training.data.files import DataError, IMAGE_SUFFIXES, read_picture
+from training.data.leaks import LeakError, refuse_evaluation_picture
 from training.data.shards import ShardError, ShardSet
 
 
@@ -60,14 +63,15 @@ class Portion:
         return hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:16]
 
     def panoramas(self) -> Iterator[Panorama | str]:
-        """Yield its panoramas in order; a text, with the name first, for one that is damaged."""
+        """Yield its panoramas in order; a text, with the name first, for one that is useless."""
         yield from self._of_files() if self.files else self._of_shard()
 
     def _of_files(self) -> Iterator[Panorama | str]:
         for path in self.files:
             try:
                 image = read_picture(path)
-            except DataError as error:
+                refuse_evaluation_picture(image, str(path))
+            except (DataError, LeakError) as error:
                 yield str(error)
                 continue
             name = f'{self.source.name}/{path.relative_to(self.source).as_posix()}'

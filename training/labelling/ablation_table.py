@@ -1,17 +1,38 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """An ablation as a Markdown table: ours with its noise, the paper's figures beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.report import markdown_table
+from training.scoring.report import markdown_table
 
-if TYPE_CHECKING:
-    from training.ablate import Table
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table."""
+
+    name: str
+    change: dict                        # fields of TrainConfig; `loss` and `model` are merged
+    paper: dict[str, float]             # the paper's figures by column
+    sources: int | None = None          # only the first so many of --data
+    needs_data: bool = False            # only with --row-data
+    max_m: float = 100.0                # truth is truncated here
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper; `ablation_<name>.yaml`."""
+
+    name: str
+    title: str
+    columns: dict[str, tuple]           # paper's name -> (alignment, metric, factor)
+    rows: tuple[Row, ...]
 
 
 def markdown(table: Table, found: Mapping[str, Sequence[dict]],

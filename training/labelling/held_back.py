@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Accuracy of a checkpoint on held-back shards, the same for every stage and row."""
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ import torch
 from tqdm import tqdm
 
 from da_ros.errors import DaRosError
-from training import metrics
-from training.checkpoint import load_checkpoint
+from training.checkpoints.checkpoint import load_checkpoint
 from training.data.shards import ShardSet
-from training.labeler import Labeler, LabelError
-from training.predictors import resize_range
-from training.protocols import get_protocol
-from training.scores import FrameScores, row_metrics, score_frame
+from training.labelling.labeler import Labeler, LabelError
+from training.scoring import metrics
+from training.scoring.predictors import resize_range
+from training.scoring.protocols import get_protocol
+from training.scoring.scores import FrameScores, row_metrics, score_frame
 
 ALIGNMENTS = ('none', 'median')
 

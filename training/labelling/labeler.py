@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A checkpoint that labels: panorama in, range as the robot would publish it out."""
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ import torch
 
 from da_ros.config import RangeRule
 from da_ros.errors import DaRosError
-from da_ros.estimator import apply_rule, resize_erp
-from training.checkpoint import build, Checkpoint
-from training.graph import Graph, make_graphs, MASK_OUTPUT, Options
+from da_ros.estimator import apply_rule
+from da_ros.panorama import resize_erp
+from training.bundling.graph import Graph, make_graphs, MASK_OUTPUT, Options
+from training.checkpoints.checkpoint import build, Checkpoint
 
 RULE = RangeRule(min_range_m=0.0)      # a label may be as near as it likes
 
@@ -86,16 +89,40 @@ class Labeler:
         except ValueError as error:
             raise LabelError(str(error)) from error
 
-    def label(self, image: NDArray[np.uint8], camera_height_m: float = 0.0) -> Label:
+    def agreed(self, image: NDArray[np.uint8], camera_height_m: float, disagreement: float
+               ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """
+        Return the mean of what is said of a picture, its mirror image and two other exposures.
+
+        :param disagreement: standard deviation of log range from which a pixel becomes NaN
+        :return: as `outputs`
+        """
+        said, masks = [], []
+        for view, mirrored in other_views(image):
+            range_m, mask = self.outputs(view, camera_height_m)
+            flip = (slice(None), slice(None, None, -1)) if mirrored else (slice(None),)
+            said.append(np.log(range_m[flip]))
+            if mask is not None:
+                masks.append(mask[(slice(None), *flip)])
+        mean = np.exp(np.mean(said, 0))
+        mean = np.where(np.std(said, 0) <= disagreement, mean, np.nan).astype(np.float32)
+        return mean, np.mean(masks, 0) if masks else None
+
+    def label(self, image: NDArray[np.uint8], camera_height_m: float = 0.0,
+              disagreement: float = 0.0) -> Label:
         """
         Label one panorama by the rule that the robot's estimator applies, largest range mask.
 
         :param image: (H, W, 3) uint8 RGB, 2:1, any size
         :param camera_height_m: above the floor, used by networks that take it; 0 = unknown
+        :param disagreement: see `agreed`; 0 = one look at the picture as it is
         :raises LabelError: if it is no panorama or the network gives no finite number
         """
         image = self.resized(image)
-        range_m, masks = self.outputs(image, camera_height_m)
+        range_m, masks = (self.agreed(image, camera_height_m, disagreement) if disagreement
+                          else self.outputs(image, camera_height_m))
+        unknown = np.isnan(range_m) & bool(disagreement)
+        range_m = np.where(unknown, np.float32(1.0), range_m)
         if not np.isfinite(range_m).all():
             raise LabelError('the labeler gave a range that is not finite')
         mask_m = max(self.range_masks_m, default=0.0)
@@ -103,4 +130,13 @@ class Labeler:
         within = None
         if masks is not None:
             within = masks[self.range_masks_m.index(mask_m)]
-        return Label(image, apply_rule(range_m, within, mask_m, limit_m, RULE)[0])
+        published = apply_rule(range_m, within, mask_m, limit_m, RULE)[0]
+        return Label(image, np.where(unknown, np.float32(np.nan), published))
+
+
+def other_views(image: NDArray[np.uint8]) -> list[tuple[NDArray[np.uint8], bool]]:
+    """Return a picture, its mirror image, a darker and a brighter one; which are mirrored."""
+    levels = np.arange(256) / 255
+    darker, brighter = ((255 * levels ** gamma).astype(np.uint8) for gamma in (1.5, 0.67))
+    return [(image, False), (image[:, ::-1], True), (darker[image], False),
+            (brighter[image[:, ::-1]], True)]

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Training losses, one function each: `losses.silog(pred, target, weight)`.
 
@@ -28,6 +30,7 @@ from training.losses.pano import (
     floor_hinge,
     log_l1,
     multi_scale_gradient,
+    obstacle_hinge,
     range_mask_bce,
     scale_free_l1,
 )
@@ -35,5 +38,5 @@ from training.losses.pano import (
 __all__ = [
     'aligned_distance', 'dense_fidelity', 'edge_gradient', 'empty_hinge', 'floor_hinge',
     'has_weight', 'log_l1', 'multi_scale_gradient', 'near_floor', 'near_obstacles', 'normal_l1',
-    'pixel_weights', 'points_l1', 'range_mask_bce', 'range_mask_dice', 'scale_free_l1', 'seam',
-    'silog', 'usable_target']
+    'obstacle_hinge', 'pixel_weights', 'points_l1', 'range_mask_bce', 'range_mask_dice',
+    'scale_free_l1', 'seam', 'silog', 'usable_target']

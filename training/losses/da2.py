@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The distance loss of DA2 (arXiv 2509.26618); its normal loss is `dap.normal_l1`."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 The losses of DAP (arXiv 2512.16913, section 3.3), and a seam term of our own.
 
@@ -102,12 +104,14 @@ def dense_fidelity(pred: Tensor, target: Tensor, weight: Tensor, size_px: int = 
     of rows are n x n (never all pairs of pixels, n^2 x n^2).
     """
     _, cosine = view_grid(*pred.shape[-2:], size_px, field_of_view_deg, pred.device)
+    # A bilinear sample that touches one unusable pixel is made of nonsense: all four must be good.
     used = sample_views((weight > 0).float(), size_px, field_of_view_deg) > 0.999
     count = used.sum((2, 3), keepdim=True)
 
     def gram(range_m: Tensor) -> Tensor:
         depth = sample_views(range_m, size_px, field_of_view_deg) * cosine
         depth = torch.where(used, depth, 0.0)
+        # Without its own scale the product would measure scale, which the other terms do.
         mean = depth.sum((2, 3), keepdim=True) / count.clamp(min=1)
         depth = depth / mean.clamp(min=EPS)
         return depth @ depth.mT / size_px

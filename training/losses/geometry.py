@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Panoramas in torch: neighbours across the seam and the poles, normals, perspective views."""
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ def normals_from_range(range_m: Tensor) -> Tensor:
     :return: (B, 3, H, W), body frame; shorter than 1 where the tangents are parallel, so that the
         gradient stays bounded
     """
+    # Points are padded, not ranges: beyond the pole the same range lies on the other side.
     points = sphere_pad(range_m[:, None] * rays(*range_m.shape[-2:], range_m.device))
     across = F.normalize(points[..., 1:-1, 2:] - points[..., 1:-1, :-2], dim=1, eps=TINY)
     down = F.normalize(points[..., 2:, 1:-1] - points[..., :-2, 1:-1], dim=1, eps=TINY)

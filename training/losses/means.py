@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What all losses share: which pixels count, and means over them."""
 
 from __future__ import annotations
@@ -6,7 +8,7 @@ import torch
 from torch import Tensor
 
 from da_ros.sphere import erp_rays, solid_angles
-from training.obstacles import DEFINITION
+from training.data.obstacles import ROBOT
 
 EPS = 1e-8
 POLE_WEIGHT = 0.15
@@ -30,8 +32,8 @@ def near_obstacles(range_m: Tensor, height_m: Tensor) -> Tensor:
     """
     Return (B, H, W) bool: surfaces within 3 m that a robot would run into.
 
-    As obstacles are scored (`training.obstacles`): 0.05 to 1.5 m above the floor under a level
-    camera. None where the camera height is unknown.
+    As obstacles are scored (`training.data.obstacles`): 0.05 to 1.5 m above the floor under a
+    level camera. None where the camera height is unknown.
 
     The camera is taken as level, and augmentation tilts a quarter of the samples (standard
     deviation 4 degrees about each axis): by how much is not known here. At 4 degrees 6, 9 and
@@ -42,8 +44,7 @@ def near_obstacles(range_m: Tensor, height_m: Tensor) -> Tensor:
     :param height_m: (B,) camera height, 0 = unknown
     """
     above_floor_m, near = _above_floor(range_m, height_m)
-    return (near & (above_floor_m > DEFINITION.min_height_m)
-            & (above_floor_m < DEFINITION.max_height_m))
+    return near & (above_floor_m > ROBOT.lowest) & (above_floor_m < ROBOT.highest)
 
 
 def near_floor(range_m: Tensor, height_m: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ def near_floor(range_m: Tensor, height_m: Tensor) -> Tensor:
     Less than 0.05 m above or below the floor under a level camera; else as `near_obstacles`.
     """
     above_floor_m, near = _above_floor(range_m, height_m)
-    return near & (above_floor_m.abs() <= DEFINITION.min_height_m)
+    return near & (above_floor_m.abs() <= ROBOT.lowest)
 
 
 def _above_floor(range_m: Tensor, height_m: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The networks by name: `build_network('dap', {...})` gives an untrained nn.Module."""
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ NETWORKS = {
     'dap_mask_head': ('training.networks.dap', 'MaskHead', 'MaskHeadConfig'),
     'da2': ('training.networks.spherevit', 'SphereVit', 'SphereVitConfig'),
     'pano_tiny': ('training.networks.pano_tiny', 'PanoTiny', 'PanoTinyConfig'),
+    'pano_base': ('training.networks.pano_base', 'PanoBase', 'PanoBaseConfig'),
     'discriminator': ('training.networks.discriminator', 'PatchDiscriminator',
                       'PatchDiscriminatorConfig'),
 }

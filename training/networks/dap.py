@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 DAP ("Depth Any Panoramas", arXiv 2512.16913): metric range of a panorama, with range masks.
 
@@ -91,7 +93,8 @@ class Dap(nn.Module):
         """
         Return the four feature grids that all heads read.
 
-        :param image: (batch, 3, height, width) RGB in 0..1, or normalised (see training.graph)
+        :param image: (batch, 3, height, width) RGB in 0..1,
+            or normalised (see training.bundling.graph)
         :return: per tap (batch, dim, height // 16, width // 16)
         """
         rows, cols = image.shape[-2] // PATCH_PX, image.shape[-1] // PATCH_PX

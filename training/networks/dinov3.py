@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """DINOv3 vision transformer: 16 px patches, rotary positions, four storage tokens."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 PatchDiscriminator: does the range map of a panorama look like one that was measured?
 

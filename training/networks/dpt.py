@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """DPT head: four feature grids of a transformer to one value per pixel."""
 
 from __future__ import annotations

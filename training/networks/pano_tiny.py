@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 PanoTiny: a small convolutional network with global attention, wrapped around the sphere.
 
@@ -23,6 +25,7 @@ from torch import nn, Tensor
 from torch.nn import functional as F
 
 from da_ros.sphere import elevation_from_row
+from training.networks import efficientnet_lite
 
 STRIDE = 32
 PRIOR_SHAPE_LIMITS = (1.0, 12.0)    # range / camera height that the initial row prior may take
@@ -39,6 +42,7 @@ class PanoTinyConfig:
     heads: int = 7
     decoder: tuple[int, ...] = (16, 32, 64, 96)     # channels at strides 2, 4, 8, 16
     detail: int = 0                                 # channels of the finer level; 0 = none
+    encoder: str = ''                               # efficientnet_lite0 instead of the stages
     min_range_m: float = 0.05
     max_range_m: float = 120.0
 
@@ -158,6 +162,21 @@ class PanoTiny(nn.Module):
         height, width = config.body_hw
         if config.detail:
             self._build_detail(height)
+        if config.encoder:
+            self._build_encoder(height)
+        else:
+            self._build_stages(height)
+        before = config.widths[-1]
+        rows, cols = height // STRIDE, width // STRIDE
+        self.height_in = nn.Linear(2, before)
+        self.attention = nn.ModuleList(
+            SphereAttention(before, config.heads, rows, cols)
+            for _ in range(config.attention_blocks))
+        self.height_out = nn.Sequential(nn.Linear(before, 64), nn.ReLU(), nn.Linear(64, 1))
+        self._build_decoder(before)
+
+    def _build_stages(self, height: int) -> None:
+        config = self.config
         self.stem = WrapConv(3, config.stem, stride=2)
         self.stem_rows = RowBias(config.stem, height // 2)
         self.stages = nn.ModuleList()
@@ -167,13 +186,21 @@ class PanoTiny(nn.Module):
                 WrapConv(before, channels, stride=2), RowBias(channels, height // (4 << index)),
                 *[Residual(channels) for _ in range(count)]))
             before = channels
-        rows, cols = height // STRIDE, width // STRIDE
-        self.height_in = nn.Linear(2, before)
-        self.attention = nn.ModuleList(
-            SphereAttention(before, config.heads, rows, cols)
-            for _ in range(config.attention_blocks))
-        self.height_out = nn.Sequential(nn.Linear(before, 64), nn.ReLU(), nn.Linear(64, 1))
-        self._build_decoder(before)
+
+    def _build_encoder(self, height: int) -> None:
+        """Make a pretrained encoder to be, and what tells it of rows, which begins at zero."""
+        config, channels = self.config, efficientnet_lite.CHANNELS
+        if config.encoder != 'efficientnet_lite0' or config.detail:
+            raise ValueError(f'encoder {config.encoder!r} with detail {config.detail} does not '
+                             'exist; there is efficientnet_lite0 with detail 0')
+        if (config.stem, *config.widths[:3]) != channels[:4]:
+            raise ValueError(f'with encoder efficientnet_lite0 stem must be {channels[0]} and '
+                             f'widths must begin {channels[1:4]}, got {config.stem} and '
+                             f'{config.widths}')
+        self.encoder = efficientnet_lite.EfficientNetLite()
+        self.rows = nn.ModuleList(RowBias(count, height // (2 << index))
+                                  for index, count in enumerate(channels))
+        self.into_tokens = nn.Conv2d(channels[-1], config.widths[-1], 1)
 
     def _build_detail(self, rows: int) -> None:
         """Make the finer level; what it adds begins at zero."""
@@ -201,15 +228,8 @@ class PanoTiny(nn.Module):
 
     def predict(self, image: Tensor, camera_height_m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return what forward returns and the estimate of the log camera height (B,)."""
-        x = (image - 0.45) * 4.0
-        fine = self.fine_rows(self.fine_in(x)) if self.config.detail else None
-        x = self.stem_rows(self.stem(x if fine is None else F.avg_pool2d(x, 2)))
-        if fine is not None:
-            x = x + self.fine_stem(wrap_pad(fine, 1))
-        maps = [x]
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
+        maps, fine = self._maps(image)
+        x = maps[-1]
         known = (camera_height_m > 0).to(x.dtype)
         log_height = torch.log(camera_height_m.clamp(0.02, 50.0)) * known
         rows, cols = x.shape[-2:]
@@ -223,10 +243,34 @@ class PanoTiny(nn.Module):
         out = self._decode(maps, fine)
         shape, logits = out[:, 0], out[:, 1:]
         log_range = shape.float() + self.prior[None, :, None] + height.float()[:, None, None]
-        if not self.training:       # a limit in training would stop the gradient beyond it
-            limits = np.log([self.config.min_range_m, self.config.max_range_m])
-            log_range = log_range.clamp(*limits)
-        return log_range, logits, guess
+        return self.limited(log_range), logits, guess
+
+    def _maps(self, image: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Return the maps of strides 2 to 32, and that of the finer level."""
+        maps = []
+        if self.config.encoder:
+            x = image
+            for index, rows in enumerate(self.rows):
+                x = rows(self.encoder.part(index, x))
+                maps.append(x)
+            maps[-1] = self.into_tokens(x)
+            return maps, None
+        x = (image - 0.45) * 4.0
+        fine = self.fine_rows(self.fine_in(x)) if self.config.detail else None
+        x = self.stem_rows(self.stem(x if fine is None else F.avg_pool2d(x, 2)))
+        if fine is not None:
+            x = x + self.fine_stem(wrap_pad(fine, 1))
+        maps.append(x)
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps, fine
+
+    def limited(self, log_range: Tensor) -> Tensor:
+        """Return log range within the config's limits, in training as it is."""
+        if self.training:           # a limit in training would stop the gradient beyond it
+            return log_range
+        return log_range.clamp(*np.log([self.config.min_range_m, self.config.max_range_m]))
 
     def _decode(self, maps: list[Tensor], fine: Tensor | None) -> Tensor:
         """Return (B, 1 + K, H, W): log shape without its prior, and the mask logits."""

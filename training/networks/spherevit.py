@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 DA2 (DA-2, SphereViT, arXiv 2509.26618): scale-invariant range of a panorama.
 

@@ -1,7 +1,10 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 The transformer block that DINOv2 and DINOv3 share: pre-norm, layer scale, exact GELU.
 
-Every LayerNorm of both released networks has eps 1e-5 (DINOv2 itself was published with 1e-6).
+Every LayerNorm of both released networks has eps 1e-5; DINOv2 itself was published with 1e-6,
+which its own weights need: a field of the config.
 """
 
 from __future__ import annotations
@@ -24,6 +27,13 @@ class VitConfig:
     depth: int = 24
     heads: int = 16
     taps: tuple[int, ...] = (4, 11, 17, 23)   # blocks whose outputs are used, counted from 0
+    eps: float = LAYER_NORM_EPS               # of every LayerNorm
+    position_offset: float = 0.0              # patches added to the grid that positions are scaled
+                                              # to: 0.1 in Meta's own code, 0 in exports of it
+    turning: bool = False                     # DINOv2: positions of a row are alike, so that the
+                                              # features turn with the panorama
+    harmonics: int = 0                        # DINOv2: of the azimuth between two tokens, that
+                                              # attention knows
 
 
 class LayerScale(nn.Module):
@@ -51,22 +61,41 @@ class MaskedBiasLinear(nn.Linear):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; with `rotate`, queries and keys are turned by position."""
+    """
+    Multi-head self-attention that may know where tokens stand.
 
-    def __init__(self, dim: int, heads: int, masked_key_bias: bool):
+    A `table` of sine and cosine turns queries and keys by position, or, with `harmonics`, adds to
+    every logit a learned even function of the azimuth between two tokens: the sum over k of
+    a_k cos(k difference), as so many more channels of query and key.
+    """
+
+    def __init__(self, dim: int, heads: int, masked_key_bias: bool, harmonics: int = 0):
         super().__init__()
         self.heads = heads
         self.qkv = MaskedBiasLinear(dim) if masked_key_bias else nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
+        self.harmonics = nn.Parameter(torch.zeros(heads, harmonics)) if harmonics else None
 
     def forward(self, tokens: Tensor, table: tuple[Tensor, Tensor] | None = None) -> Tensor:
         batch, count, dim = tokens.shape
-        qkv = self.qkv(tokens).reshape(batch, count, 3, self.heads, dim // self.heads)
+        width = dim // self.heads
+        qkv = self.qkv(tokens).reshape(batch, count, 3, self.heads, width)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        if table is not None:
+        if self.harmonics is not None and table is not None:
+            query, key = self._with_azimuth(query, key, torch.cat(table, -1))
+            # the fused kernels want values as wide as keys
+            value = F.pad(value, (0, query.shape[-1] - width))
+        elif table is not None:
             query, key = rotate_patches(query, *table), rotate_patches(key, *table)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, count, dim))
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=width ** -0.5)
+        return self.proj(mixed[..., :width].transpose(1, 2).reshape(batch, count, dim))
+
+    def _with_azimuth(self, query: Tensor, key: Tensor, waves: Tensor) -> tuple[Tensor, Tensor]:
+        """Return query and key with `waves` (count, 2 harmonics) as more channels."""
+        factor = (query.shape[-1] ** 0.5 * self.harmonics).repeat(1, 2)[:, None]
+        shape = (*query.shape[:-1], waves.shape[-1])
+        return (torch.cat([query, (factor * waves).to(query.dtype).expand(shape)], -1),
+                torch.cat([key, waves.to(key.dtype).expand(shape)], -1))
 
 
 def rotate_patches(tokens: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
@@ -98,12 +127,13 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Attention, then MLP, each normalised before and scaled after."""
 
-    def __init__(self, dim: int, heads: int, masked_key_bias: bool):
+    def __init__(self, dim: int, heads: int, masked_key_bias: bool, eps: float = LAYER_NORM_EPS,
+                 harmonics: int = 0):
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        self.attn = Attention(dim, heads, masked_key_bias)
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attn = Attention(dim, heads, masked_key_bias, harmonics)
         self.ls1 = LayerScale(dim)
-        self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = Mlp(dim)
         self.ls2 = LayerScale(dim)
 

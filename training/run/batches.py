@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Batches: drawn, decoded and augmented in data processes, the same ones whoever draws them.
 
@@ -21,13 +23,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from da_ros.errors import DaRosError
-from training.augment import augment
+from training.data.augment import augment
 from training.data.catalogue import CATALOGUE, open_set
 from training.data.checks import check_has_valid, resized, Samples, usable
+from training.data.sample import Sample
 from training.data.shards import ShardSet
-from training.decoded import Decoded
-from training.sample import Sample
-from training.train_config import TrainConfig, TrainError
+from training.run.config import TrainConfig, TrainError
+from training.run.decoded import Decoded
 
 DRAWS_PER_SAMPLE = 20        # corrupt samples in a row before giving up
 PREFETCH = 4                 # batches per data process
@@ -45,13 +47,16 @@ class Batch(NamedTuple):
     height_m: Tensor             # (B,) camera height, 0 = unknown
     skipped: list[str]           # corrupt samples that were met, one message each
     images: int                  # in the data set at the time
+    features: Tensor | None = None      # (B, C, rows, cols) of a frozen encoder, where kept
 
     def on(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         image, range_m, told, height = (t.to(device, non_blocking=True) for t in self[:4])
         image = (image.permute(0, 3, 1, 2).float() / 255).contiguous(
             memory_format=fastest_format(device))
-        return self._replace(image=image, range_m=range_m, told_height_m=told, height_m=height)
+        features = None if self.features is None else self.features.to(device).float()
+        return self._replace(image=image, range_m=range_m, told_height_m=told, height_m=height,
+                             features=features)
 
     def resized(self, size_hw: tuple[int, int]) -> Batch:
         """Return the batch, on its device, at another size: area means, nearest ranges."""
@@ -98,12 +103,14 @@ class Sources:
     def __len__(self) -> int:
         return sum(len(samples) for samples in self.sets)
 
+    def shares(self, sizes: np.ndarray) -> np.ndarray:
+        """Return the probability of each set: as its weight, or as its size without weights."""
+        return sizes / sizes.sum() if self._weights is None else self._weights
+
     def draw(self, rng: np.random.Generator) -> Sample:
         """:raises DaRosError: if the sample is corrupt or has no valid pixel."""
-        weights = self._weights
-        if weights is None:
-            weights = np.array([len(samples) for samples in self.sets]) / len(self)
-        place = int(rng.choice(len(self.sets), p=weights))
+        sizes = np.array([len(samples) for samples in self.sets], float)
+        place = int(rng.choice(len(self.sets), p=self.shares(sizes)))
         return usable(self._samples[place], int(rng.integers(len(self.sets[place]))),
                       self.paths[place])
 
@@ -169,6 +176,8 @@ class Batches(Dataset):
         if number // self.refresh_every != self._refreshed:
             self.sources.refresh()
             self._refreshed = number // self.refresh_every
+        # The number alone decides what is drawn: a resumed run, or one on more processes, sees
+        # the same batches in the same order.
         rng = np.random.default_rng((self.config.seed, self.stream, number))
         try:
             return self.collate(*self.draw(rng), rng)
@@ -199,6 +208,10 @@ class Batches(Dataset):
         told = told * (rng.uniform(size=len(height)) < self.config.height_known)
         range_m = np.stack([np.where(s.valid | np.isposinf(s.range_m), s.range_m, np.nan)
                             for s in samples])
+        if self.config.scale_jitter:
+            factor = np.exp(rng.normal(0, self.config.scale_jitter, len(height)) * (told > 0))
+            told, height = told * factor, (height * factor).astype(np.float32)
+            range_m = range_m * factor[:, None, None]
         return Batch(torch.from_numpy(np.stack([s.image for s in samples])),
                      torch.from_numpy(range_m.astype(np.float32)),
                      torch.from_numpy(told.astype(np.float32)), torch.from_numpy(height),
@@ -236,3 +249,10 @@ def load(batches: Batches, first: int, step: int, pinned: bool) -> Iterator[Batc
 def one_thread(_: int = 0) -> None:
     """Let OpenCV use one thread: every process has its own core."""
     cv2.setNumThreads(1)
+
+
+def good_batch(batch: Batch | str) -> Batch:
+    """:raises TrainError: if the data ended the run."""
+    if isinstance(batch, str):
+        raise TrainError(batch)
+    return batch

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a training run is: every setting, its default and unit; read strictly from YAML."""
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class TrainConfig:
     seed: int = 1
     batch: int = 8                        # images per process and forward pass
     accumulate: int = 1                   # forward passes per optimiser step
-    mixed_precision: str = 'no'           # no | bf16 | fp16
+    mixed_precision: str = 'no'           # no | bf16 (fp32 on a CPU that lacks it) | fp16
     learning_rate: float = 2e-3
     encoder_learning_rate: float | None = None      # None = the same
     weight_decay: float = 0.02
@@ -49,6 +51,13 @@ class TrainConfig:
 
     height_known: float = 0.5             # share of samples that are told their camera height
     height_jitter: float = 0.03           # relative error of the told height (one sigma)
+    scale_jitter: float = 0.0             # of those told: log of a factor (one sigma) of height
+                                          # and range alike, which no picture contradicts
+
+    feature_copies: int = 2               # with --features: augmented copies of each image
+    feature_images: int = 0               # and at least so many of each source, by more copies
+    features_gib: float = 30.0            # with --features: bound on the disk they take
+    frozen: tuple[str, ...] = ()          # parameters that begin so are not trained
 
     workers: int = 0                      # data processes; 0 = in the training process
     cache_gib: float = 0.0                # GiB of memory per process for decoded samples

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Samples decoded once and kept in memory that all data processes share."""
 
 from __future__ import annotations
@@ -7,7 +9,7 @@ import mmap
 import numpy as np
 
 from training.data.checks import resized, Samples
-from training.sample import Sample
+from training.data.sample import Sample
 
 GIB = 2 ** 30
 

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The folder of a run: log, TensorBoard, pictures, checkpoints that are whole or absent."""
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import json
 import math
 import os
 from pathlib import Path
-import subprocess
 import sys
 
 import cv2
@@ -19,8 +20,8 @@ import numpy as np
 from safetensors import SafetensorError
 import torch
 
-from training.checkpoint import save_checkpoint
-from training.train_config import TrainError
+from training.checkpoints.checkpoint import save_checkpoint
+from training.run.config import TrainError
 
 
 def locked(file) -> bool:
@@ -128,6 +129,9 @@ class RunFolder:
         part = self.path / f'.resume.{os.getpid()}'
         try:
             with self._writing():
+                # The checkpoint first: killed between the two, the run goes on from the older
+                # resume.pt and writes both again; in the other order it would go on while an
+                # old checkpoint passes for the result.
                 save_checkpoint(self.checkpoint, snapshot.network, snapshot.model_config,
                                 snapshot.resume['ema'], snapshot.provenance)
                 torch.save(snapshot.resume, part)
@@ -206,10 +210,3 @@ class RunFolder:
         finally:
             if self._lock is not None:
                 self._lock.close()
-
-
-def current_commit() -> str:
-    """Return the git commit of the working copy, or 'unknown'."""
-    result = subprocess.run(['git', 'rev-parse', 'HEAD'], capture_output=True, text=True,
-                            cwd=Path(__file__).parent, check=False)
-    return result.stdout.strip() or 'unknown'

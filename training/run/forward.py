@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """One forward for all networks: image and camera height to log range, masks and log height."""
 
 from __future__ import annotations
@@ -11,19 +13,28 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from training.batches import Batch
-from training.checkpoint import build, load_checkpoint, load_strictly
+from training.checkpoints.checkpoint import build, load_checkpoint, load_strictly
 from training.networks.dap import Dap, METRES_PER_UNIT
 from training.networks.pano_tiny import PanoTiny
 from training.networks.spherevit import imagenet_normalised, network_size, SphereVit
-from training.train_config import TrainError
+from training.run.batches import Batch
+from training.run.config import TrainError
 
 # modules that a pre-trained encoder brings along, and that a frozen trunk freezes
 ENCODERS = {'dap': ('encoder.', 'adapter_norm.'), 'da2': ('encoder.',),
+            # all but the path of the features: what a trained pano_tiny brings
+            'pano_base': ('encoder.', 'stem', 'stages.', 'height_in.', 'height_out.', 'attention.',
+                          'lateral.', 'reduce.', 'smooth.', 'refine.', 'out.', 'prior'),
             'pano_tiny': ('stem', 'stages.', 'height_in.', 'attention.')}
 DEFAULT_SIZES = {'dap': (512, 1024), 'da2': (546, 1092)}
 # tensors of published encoder weights that the networks never run
 UNUSED_ENCODER_TENSORS = {'mask_token', 'register_tokens'}
+
+
+def encoder_prefixes(network: nn.Module, name: str) -> tuple[str, ...]:
+    """Return how the parameters begin that a pretrained encoder brings along."""
+    own = name == 'pano_tiny' and network.config.encoder
+    return ('encoder.',) if own else ENCODERS[name]
 
 
 class Prediction(NamedTuple):
@@ -55,7 +66,10 @@ class Forward(nn.Module):
     def range_masks_m(self) -> tuple[float, ...]:
         return tuple(getattr(self.network.config, 'range_masks_m', ()))
 
-    def forward(self, image: Tensor, camera_height_m: Tensor) -> Prediction:
+    def forward(self, image: Tensor, camera_height_m: Tensor,
+                features: Tensor | None = None) -> Prediction:
+        if features is not None:        # of a frozen encoder, kept: pano_base only
+            return Prediction(*self.network.predict(image, camera_height_m, features))
         return self._function(self.network, image, camera_height_m)
 
 
@@ -108,13 +122,14 @@ def load_initial(network: nn.Module, name: str, path: Path) -> None:
 
     :raises DaRosError: if it is unreadable or of another network
     """
-    from training.export import read_checkpoint
+    from training.checkpoints.reading import read_checkpoint
     load_strictly(network, read_checkpoint(path, name).state)
 
 
 def load_encoder(network: nn.Module, path: Path) -> None:
     """
-    Copy published DINOv2 or DINOv3 weights into the encoder of DA2 or DAP.
+    Copy published weights into the encoder of a network that has one: DAP, DA2, pano_base, or a
+    pano_tiny with `encoder: efficientnet_lite0`.
 
     :param path: safetensors, or a torch pickle of a flat state dict
     :raises DaRosError: if the network has no such encoder, the file is damaged or a tensor does

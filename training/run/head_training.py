@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Range-mask heads trained on their own: `--heads 10,20,50,100`.
 
@@ -15,15 +17,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from training.checkpoint import Checkpoint, load_strictly, save_checkpoint
-from training.forward import Forward
-from training.heads import head_checkpoint
+from training.bundling.heads import head_checkpoint
+from training.checkpoints.checkpoint import Checkpoint, load_strictly, save_checkpoint
 from training.networks import build_network
 from training.networks.dap import Dap, freeze_all_but_masks, mask_key
 from training.networks.dpt import DptHead
 from training.networks.pano_tiny import PanoTiny
-from training.objectives import MASK_TERMS, WEIGHTS
-from training.train_config import TrainConfig, TrainError
+from training.run.config import TrainConfig, TrainError
+from training.run.forward import Forward
+from training.run.objectives import MASK_TERMS, WEIGHTS
 
 NO_CLIPPING = 1e9
 SHUFFLED = 4        # output channels of PanoTiny per map: one for each pixel of a 2 x 2 square

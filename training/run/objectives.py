@@ -1,16 +1,19 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What is learnt: loss terms by name, and the weights that each objective gives them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from training import losses
-from training.batches import Batch
-from training.forward import Prediction
-from training.train_config import TrainConfig, TrainError
+from training.run.batches import Batch
+from training.run.config import TrainConfig, TrainError
+from training.run.forward import Prediction
 
 # What a plain `objective:` means. DAP: arXiv 2512.16913, equation 6; DA2: arXiv 2509.26618.
 WEIGHTS = {
@@ -60,13 +63,15 @@ def height_error(case: Case) -> Tensor:
     return (unknown * (case.prediction.log_height - truth).abs()).mean()
 
 
-def floor_rise(case: Case) -> Tensor:
-    """Return `losses.floor_hinge` with the camera height that the network was told or guessed."""
-    batch, prediction = case.batch, case.prediction
-    told = batch.told_height_m
-    used = torch.where(told > 0, torch.log(told.clamp(min=0.02)), prediction.log_height)
-    return losses.floor_hinge(prediction.log_range - used[:, None, None], batch.range_m,
-                              batch.height_m, case.area)
+def of_shape(loss: Callable[..., Tensor]) -> Callable[[Case], Tensor]:
+    """Return a loss of the shape, by the camera height that the network was told or guessed."""
+    def term(case: Case) -> Tensor:
+        batch, prediction = case.batch, case.prediction
+        told = batch.told_height_m
+        used = torch.where(told > 0, torch.log(told.clamp(min=0.02)), prediction.log_height)
+        return loss(prediction.log_range - used[:, None, None], batch.range_m, batch.height_m,
+                    case.area)
+    return term
 
 
 TERMS = {
@@ -78,7 +83,8 @@ TERMS = {
     'empty': lambda c: losses.empty_hinge(
         c.prediction.log_range, c.batch.range_m, c.config.max_target_m, c.area),
     'height': height_error,
-    'floor': floor_rise,
+    'floor': of_shape(losses.floor_hinge),
+    'obstacle': of_shape(losses.obstacle_hinge),
     'silog': lambda c: losses.silog(*c.maps, c.config.silog_lambda),
     'dense_fidelity': lambda c: losses.dense_fidelity(*c.maps),
     'edge_gradient': lambda c: losses.edge_gradient(
@@ -145,7 +151,7 @@ def make_objective(config: TrainConfig, size_hw: tuple[int, int],
         raise TrainError(f'loss {unknown[0]!r} does not exist; there are: {", ".join(TERMS)}')
     impossible = {'distil', 'distil_gradient'} if not has_teacher else set()
     impossible |= set(MASK_TERMS) if not range_masks_m else set()
-    impossible |= {'height', 'floor'} if not knows_height else set()
+    impossible |= {'height', 'floor', 'obstacle'} if not knows_height else set()
     if wrong := sorted(n for n in impossible & set(config.loss) if config.loss[n]):
         raise TrainError(f'loss {wrong[0]!r} needs an output that this run does not have '
                          '(a range mask, a camera height, or --teacher); leave it away')

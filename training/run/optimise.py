@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Schedule, learning rates, parameter groups, averaged weights."""
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ import time
 import torch
 from torch import nn, Tensor
 
-from training.forward import ENCODERS
-from training.train_config import TrainConfig, TrainError
+from training.run.config import TrainConfig, TrainError
+from training.run.forward import encoder_prefixes
 
 DAY_S = 86400
 STOPPED_S = 20.0        # a step as long, and as 5 usual ones, means that the process stood
@@ -98,9 +100,10 @@ def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict]:
     Groups and their order follow from the network alone: all settings may change on the way.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    prefixes = encoder_prefixes(network, config.network)
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            kind = (name.startswith(ENCODERS[config.network]),
+            kind = (name.startswith(prefixes),
                     parameter.ndim > 1 and len(parameter) > 1)
             groups.setdefault(kind, []).append(parameter)
     rate, slow = config.learning_rate, config.encoder_learning_rate
@@ -108,6 +111,21 @@ def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict]:
     return [{'params': parameters, 'rate': rates[encodes], 'lr': rates[encodes],
              'weight_decay': config.weight_decay if decays else 0.0, 'betas': config.betas}
             for (encodes, decays), parameters in groups.items()]
+
+
+def freeze(network: nn.Module, config: TrainConfig, encoder: bool) -> None:
+    """
+    Stop the gradient of what the config freezes, and of the encoder if its features are kept.
+
+    :raises TrainError: if a prefix of `frozen` names no parameter
+    """
+    prefixes = (*config.frozen, *(('encoder.',) if encoder else ()))
+    for prefix in prefixes:
+        chosen = [p for name, p in network.named_parameters() if name.startswith(prefix)]
+        if not chosen:
+            raise TrainError(f'frozen: no parameter begins with {prefix!r}')
+        for parameter in chosen:
+            parameter.requires_grad_(False)
 
 
 def clip(clipped: list[list[nn.Parameter]], limit: float) -> Tensor:
@@ -119,8 +137,11 @@ def clip(clipped: list[list[nn.Parameter]], limit: float) -> Tensor:
 @torch.no_grad()
 def update_ema(ema: nn.Module, network: nn.Module, decay: float, step: int) -> None:
     """Move the averaged weights and statistics towards the network's."""
+    # Early on the average would be mostly of the random first weights.
     decay = min(decay, (1 + step) / (10 + step))
     own, new = ema.state_dict(), network.state_dict()
+    still = {name for name, value in network.named_parameters() if not value.requires_grad}
+    own = {name: value for name, value in own.items() if name not in still}
     floating = [name for name, value in own.items() if value.dtype.is_floating_point]
     torch._foreach_lerp_([own[name] for name in floating], [new[name] for name in floating],
                          1 - decay)

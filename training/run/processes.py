@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The processes of a run, as `accelerate launch` or torchrun starts them, or the only one."""
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 import torch
 
-from training.train_config import TrainError
+from training.run.config import TrainError
 
+BF16_UNITS = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')     # of torch.cpu
 LONGEST_WAIT = timedelta(days=7)        # for the last shard of another, or its scores
 
 
@@ -43,6 +46,16 @@ def new_accelerator(cpu: bool | None = None, **options: Any) -> Accelerator:
     process_state(cpu)
     AcceleratorState._reset_state()
     return Accelerator(cpu=_on_cpu(cpu), **options)
+
+
+def precision_on(cpu: bool, wanted: str) -> str:
+    """
+    Return the mixed precision to compute in: `wanted`, or `no` for bf16 that a CPU lacks.
+
+    Torch emulates it there, and takes five times as long as in fp32 and more.
+    """
+    lacks = cpu and not any(getattr(torch.cpu, name, lambda: False)() for name in BF16_UNITS)
+    return 'no' if wanted == 'bf16' and lacks else wanted
 
 
 def _on_cpu(cpu: bool | None) -> bool:

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Going on with a run: what must be as it was, and the state that comes back."""
 
 from __future__ import annotations
@@ -8,8 +10,8 @@ from pathlib import Path
 
 from torch import nn
 
-from training.optimise import parameter_groups
-from training.train_config import TrainConfig, TrainError
+from training.run.config import TrainConfig, TrainError
+from training.run.optimise import parameter_groups
 
 # How it is learnt may change on the way, as our own messages advise; what is learnt may not.
 FREE = ('batch', 'accumulate', 'mixed_precision', 'learning_rate', 'encoder_learning_rate',

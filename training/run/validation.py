@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Scores and a picture on held-back shards while training goes on."""
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import torch
 from da_ros.errors import DaRosError
 from da_ros.sphere import solid_angles
 from training.data.checks import check_has_valid, resized
+from training.data.obstacles import floor_below, MAX_CAMERA_M
+from training.data.sample import Sample
 from training.data.shards import colour_of_range, ShardSet
-from training.forward import Forward
-from training.obstacles import floor_below, MAX_CAMERA_M, obstacle_metrics, sector_table
-from training.sample import Sample
-from training.train_config import TrainError
+from training.run.config import TrainError
+from training.run.forward import Forward
+from training.scoring.obstacles import obstacle_metrics, sector_table
 
 SHOWN = 6
 FAR_M = 100.0
@@ -55,7 +58,7 @@ def evaluate(forward: Forward, data: ShardSet, count: int, size_hw: tuple[int, i
     Return AbsRel (mean over images) unaligned, aligned by the median, and told the height.
 
     Also what share of the obstacles within 3 m was missed, and of the sectors falsely alarmed,
-    both with the height told (`training.obstacles`).
+    both with the height told (`training.scoring.obstacles`).
 
     :param forward: in evaluation mode
     :param count: images, evenly picked

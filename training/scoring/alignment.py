@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Scale (and shift) that bring a prediction closest to the truth, numpy only."""
 
 from __future__ import annotations

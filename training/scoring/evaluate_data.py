@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What `training.evaluate --data` reads: pairs in a folder, or shards of samples."""
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.pairs import height_group, read_pairs
+from training.data.sample import Sample
 from training.data.shards import ShardError, ShardSet
-from training.sample import Sample
 
 
 class EvaluationFrame(Interface):

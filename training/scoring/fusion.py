@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 The baseline of both papers: a perspective depth network on overlapping views, merged on a sphere.
 
@@ -135,6 +137,7 @@ def _on_sphere(log_range: Array, rays: Array) -> tuple[Array, Array]:
     col, row = ((1 - a) / 2 * side - 0.5 for a in (across, up))
     sampled = cv2.remap(log_range.astype(np.float32), col.astype(np.float32),
                         row.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # Falls to 0 at the border of a view, so that no edge of a view shows up in the fusion.
     weight = np.where(inside, (1 - np.abs(across)) * (1 - np.abs(up)), 0.0)
     return np.where(inside, sampled, np.nan), weight
 

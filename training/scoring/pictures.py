@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of one evaluated frame: input, prediction, truth, error map, scan from above."""
 
 from __future__ import annotations
@@ -8,39 +10,58 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from da_ros.legend import colour_bar, with_legend
 from da_ros.range_map import colour, RangeMap, resample_nearest
-from training.obstacles import nearest_per_col
+from training.data.obstacles import nearest_per_col
 
 Array = NDArray[np.floating]
-WIDTH = 400
+WIDTH, STRIP_PX = 640, 400
 _AWAY = np.abs(np.arange(256) - 128)[:, None] / 128
 _ERROR_COLOURS = (255 * (1 - _AWAY) + _AWAY * np.where(
     np.arange(256)[:, None] > 128, (40, 40, 230), (230, 110, 30))).astype(np.uint8)
-TITLES = ('input', 'prediction', 'truth', 'error', 'nearest obstacle from above')
+TITLES = ('camera', 'prediction: range along the ray', 'truth (grey: not measured)',
+          'error: red = published too far, blue = too near',
+          'nearest obstacle from above: white = truth, orange = prediction')
+TRUTH, PREDICTION = (255, 255, 255), (40, 150, 255)
 
 
 def frame_strip(image: NDArray[np.uint8], pred: Array, target: Array,
                 camera_height_m: float) -> NDArray[np.uint8]:
     """
-    Return the five pictures of TITLES side by side.
+    Return the five pictures of `frame_pictures` side by side.
+
+    :return: (228, 4 * 400 + 228, 3) BGR
+    """
+    pictures = [picture for _, picture in frame_pictures(image, pred, target, camera_height_m,
+                                                         STRIP_PX)]
+    side = pictures[0].shape[0]
+    pictures[-1] = np.asarray(cv2.resize(pictures[-1], (side, side), interpolation=cv2.INTER_AREA))
+    return np.hstack(pictures)
+
+
+def frame_pictures(image: NDArray[np.uint8], pred: Array, target: Array, camera_height_m: float,
+                   width: int = WIDTH) -> list[tuple[str, NDArray[np.uint8]]]:
+    """
+    Return what TITLES name, each with its scale.
 
     Ranges share one colour scale (warm = near); the error is log2(prediction / truth), red = too
-    far (dangerous), blue = too near, grey = unknown. From above: forward is up, white = truth,
-    orange = prediction, circles at 1, 2 and 5 m.
+    far (dangerous), blue = too near, grey = unknown. From above: forward is up.
 
     :param image: (H, W, 3) BGR
     :param pred: range [m], (H, W), aligned
     :param target: true range [m], (H, W)
     :param camera_height_m: 0 = unknown: height band taken from 0.4 m below to 0.4 m above
-    :return: (200, 4 * 400 + 200, 3) BGR
+    :return: (title, BGR picture): four of (width / 2 + bar, width), one of (width, width)
     """
     limit_m = _far(target, pred)
-    overlay = scan_overlay(pred, target, camera_height_m, WIDTH // 2)
-    picture = cv2.resize(image, (WIDTH, WIDTH // 2), interpolation=cv2.INTER_AREA)
-    pred, target = (resample_nearest(a.astype(np.float32), WIDTH // 2, WIDTH)
+    overlay = scan_overlay(pred, target, camera_height_m, width)
+    camera = np.asarray(cv2.resize(image, (width, width // 2), interpolation=cv2.INTER_AREA))
+    pred, target = (resample_nearest(a.astype(np.float32), width // 2, width)
                     for a in (pred, target))
-    return np.hstack([picture, painted(pred, limit_m), painted(target, limit_m),
-                      error_map(pred, target), overlay])
+    shown = [with_legend(painted(r, limit_m), limit_m, values=False) for r in (pred, target)]
+    error = _with_error_legend(error_map(pred, target))
+    blank = np.full((shown[0].shape[0] - width // 2, width, 3), 255, np.uint8)
+    return list(zip(TITLES, [np.vstack([camera, blank]), *shown, error, overlay]))
 
 
 def painted(range_m: Array, limit_m: float) -> NDArray[np.uint8]:
@@ -63,19 +84,27 @@ def scan_overlay(pred: Array, target: Array, camera_height_m: float,
                  size_px: int) -> NDArray[np.uint8]:
     """Return the nearest obstacle of every column from above, forward up, 5.5 m half width."""
     picture = np.full((size_px, size_px, 3), 30, np.uint8)
-    middle, metre = size_px // 2, size_px / 11
-    for radius in (1, 2, 5):
-        cv2.circle(picture, (middle, middle), round(radius * metre), (80, 80, 80), 1)
-    cv2.line(picture, (middle, middle), (middle, middle - 8), (80, 200, 80), 1)
-    for range_m, dot in ((target, (255, 255, 255)), (pred, (40, 150, 255))):
+    middle, metre, dot = size_px // 2, size_px / 11, max(1, size_px // 200)
+    for radius in (1, 2, 3, 5):
+        cv2.circle(picture, (middle, middle), round(radius * metre), (85, 85, 85), 1, cv2.LINE_AA)
+        cv2.putText(picture, f'{radius} m', (middle + 4, middle + round(radius * metre) - 4),
+                    cv2.FONT_HERSHEY_SIMPLEX, size_px / 1000, (170, 170, 170), 1, cv2.LINE_AA)
+    cv2.arrowedLine(picture, (middle, middle + 6), (middle, middle - 10), (80, 200, 80), 2)
+    for range_m, shade in ((target, TRUTH), (pred, PREDICTION)):
         distance = _nearest(range_m, camera_height_m)
         azimuth = np.pi * (1 - 2 * (np.arange(distance.size) + 0.5) / distance.size)
         seen = np.isfinite(distance) & (distance < 5.5)
-        row = (middle - metre * distance[seen] * np.cos(azimuth[seen])).astype(int)
-        col = (middle - metre * distance[seen] * np.sin(azimuth[seen])).astype(int)
-        inside = (row >= 0) & (row < size_px) & (col >= 0) & (col < size_px)
-        picture[row[inside], col[inside]] = dot
+        for row, col in zip((middle - metre * distance[seen] * np.cos(azimuth[seen])).astype(int),
+                            (middle - metre * distance[seen] * np.sin(azimuth[seen])).astype(int)):
+            cv2.circle(picture, (int(col), int(row)), dot, shade, -1)
     return picture
+
+
+def _with_error_legend(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    ratios = 2.0 ** np.linspace(-1, 1, 256)
+    ticks = ((0.5, 'half'), (0.71, '0.7'), (1.0, 'right'), (1.41, '1.4'), (2.0, 'double'))
+    return colour_bar(picture, error_map(ratios[None], np.ones((1, 256))),
+                      [(0.5 + 0.5 * np.log2(ratio), text) for ratio, text in ticks])
 
 
 def data_uri(picture: NDArray[np.uint8], quality: int = 80) -> str:

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What an evaluation asks for predictions: a bundle in its estimator, or a baseline."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Points seen by another sensor, as a range map of the panorama; hidden ones are left out."""
 
 from __future__ import annotations

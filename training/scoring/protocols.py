@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What an evaluation counts: which pixels, which alignment, which weights; numpy only."""
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from da_ros.errors import DaRosError
 from da_ros.sphere import solid_angles
-from training.alignment import alignment
+from training.scoring.alignment import alignment
 
 Array = NDArray[np.floating]
 

@@ -1,13 +1,22 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Evaluation results as JSON, Markdown and one self-contained HTML page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import html
+from itertools import pairwise
 import json
 import math
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from training.scoring import metrics, obstacles
+from training.scoring.protocols import Protocol
+from training.scoring.scores import FrameScores, OBSTACLE_RANGES_M, row_metrics, row_others
 
 COLUMNS = ('abs_rel', 'median_abs_rel', 'rmse_m', 'mae_m', 'log10', 'rmse_log', 'silog',
            'delta_1', 'delta_2', 'delta_3', 'scale_ratio', 'coverage', 'edge_f1', 'seam_ratio',
@@ -16,12 +25,12 @@ COLUMNS = ('abs_rel', 'median_abs_rel', 'rmse_m', 'mae_m', 'log10', 'rmse_log', 
 SHORT = ('abs_rel', 'median_abs_rel', 'rmse_m', 'delta_1', 'scale_ratio', 'edge_f1',
          'miss_rate_3m', 'false_alarm_rate_3m', 'thin_miss_rate_3m', 'frames')
 BAND_COLUMNS = ('abs_rel', 'rmse_m', 'mae_m', 'delta_1', 'frames')
-OBSTACLE_COLUMNS = ('obstacles', 'miss_rate', 'false_alarm_rate', 'bias_m', 'error_m',
+OBSTACLE_COLUMNS = ('obstacles', 'miss_rate', 'late_rate', 'false_alarm_rate', 'bias_m', 'error_m',
                     'thin_obstacles', 'thin_miss_rate')
 MASK_COLUMNS = ('precision', 'recall', 'iou')
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1850px;padding:0 1em}
 table{border-collapse:collapse;margin:.6em 0 1.6em}td,th{padding:.2em .7em;text-align:right;
-border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}
+border-bottom:1px solid #ddd;white-space:nowrap}td:first-child,th:first-child{text-align:left}
 figure{margin:1em 0}img{max-width:100%}figcaption{color:#444}code{background:#f2f2f2}"""
 
 
@@ -36,6 +45,8 @@ def number(value: Any) -> str:
     """Return a number in four digits, whole numbers plainly, NaN as `nan`."""
     if value is None:
         return ''
+    if isinstance(value, int):
+        return str(value)
     if not isinstance(value, (int, float)):
         return str(value)
     if math.isfinite(value) and value == int(value) and abs(value) >= 1:
@@ -92,16 +103,18 @@ def sections(result: Mapping[str, Any]) -> list[tuple[str, list[list[str]]]]:
 
 
 def write_report(folder: Path, result: Mapping[str, Any], title: str,
-                 figures: Sequence[tuple[str, str]] = (), notes: Sequence[str] = ()) -> None:
+                 figures: Sequence[tuple[str, str]] = (), notes: Sequence[str] = (),
+                 tables: Sequence[tuple[str, list[list[str]]]] | None = None) -> None:
     """
     Write report.json, report.md and report.html.
 
-    :param result: `sections` says which keys are read; everything goes into the JSON file
+    :param result: everything goes into the JSON file
+    :param tables: (title, table); None = what `sections` makes of the result
     :param figures: (caption, data URI), first one first
     :param notes: sentences above the tables
     """
     (folder / 'report.json').write_text(json.dumps(plain(result), indent=1) + '\n')
-    tables = sections(result)
+    tables = sections(result) if tables is None else tables
     (folder / 'report.md').write_text('\n\n'.join(
         [f'# {title}', *notes,
          *(f'## {caption}\n\n{markdown_table(cells)}' for caption, cells in tables)]) + '\n')
@@ -125,3 +138,55 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def variant_tables(frames: Sequence[FrameScores], protocol: Protocol) -> dict[str, Any]:
+    """Return the tables of one predictor and variant; see `sections`."""
+    sectors = np.concatenate([frame.sectors for frame in frames])
+    bands = {f'{low:g}-{high:g} m': row_metrics(frames, protocol, lambda f, i=i: f.bands[i])
+             for i, (low, high) in enumerate(pairwise(metrics.BANDS_M))}
+    labels = sorted({name for frame in frames for name in frame.labels})
+    limits = sorted({limit for frame in frames for limit in frame.truncated})
+    none = np.zeros(len(metrics.SUMS))
+    return {
+        'groups': {group: {**row_metrics(of_group(frames, group), protocol),
+                           **row_others(of_group(frames, group))} for group in groups_of(frames)},
+        'bands': {name: row for name, row in bands.items() if row['frames']},
+        'labels': {name: row_metrics(frames, protocol, lambda f, n=name: f.labels.get(n, none))
+                   for name in labels},
+        'truncated': {f'<= {t:g} m': row_metrics(frames, protocol, lambda f, t=t: f.truncated[t])
+                      for t in limits},
+        'obstacles': {f'within {r:g} m': obstacles.obstacle_metrics(sectors, r)
+                      for r in OBSTACLE_RANGES_M} if sectors.size else {},
+        'obstacles_by_range': obstacles.by_range(sectors) if sectors.size else {},
+        'obstacles_by_width': obstacles.by_width(sectors, 3.0) if sectors.size else {}}
+
+
+def print_tables(result: dict[str, Any]) -> None:
+    """Print one compact table per predictor and variant, masks and labels included."""
+    for name, predictor in result['predictors'].items():
+        for variant, scores in predictor['variants'].items():
+            print(f'\n{name}, {variant}')
+            print(text_table(table(scores['groups'], SHORT)))
+            for key in ('labels', 'bands', 'truncated'):
+                if scores[key]:
+                    print(text_table(table(scores[key], BAND_COLUMNS, key)))
+            for key in ('obstacles', 'obstacles_by_range', 'obstacles_by_width'):
+                if scores[key]:
+                    print(text_table(
+                        table(scores[key], OBSTACLE_COLUMNS, key)))
+        if predictor['masks']:
+            print(text_table(table(predictor['masks'], MASK_COLUMNS, 'mask')))
+    if result['comparisons']:
+        print(text_table(table(
+            result['comparisons'], ('difference', 'low', 'high'), '\npaired bootstrap, 95 %')))
+
+
+def groups_of(frames: Sequence[FrameScores]) -> list[str]:
+    """Return the names of all groups that frames belong to."""
+    return sorted({group for frame in frames for group in frame.groups})
+
+
+def of_group(frames: Sequence[FrameScores], group: str) -> list[FrameScores]:
+    """Return the frames of one group."""
+    return [frame for frame in frames if group in frame.groups]

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Scores of one frame, and tables over many: numpy only.
 
@@ -13,9 +15,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training import metrics, obstacles
-from training.alignment import weighted_median
-from training.protocols import compare, Compared, Protocol
+from training.data.obstacles import MAX_CAMERA_M
+from training.scoring import metrics, obstacles
+from training.scoring.alignment import weighted_median
+from training.scoring.protocols import compare, Compared, Protocol
 
 Array = NDArray[np.floating]
 OBSTACLE_RANGES_M = (3.0, 5.0, 10.0)
@@ -59,7 +62,7 @@ def score_frame(
     :param target: true range [m], (H, W); NaN unknown, +inf empty
     :param image: (H, W, 3), only for protocols that look at black pixels
     :param camera_height_m: above the floor [m]; 0 = unknown: no obstacle metrics, and none above
-        `obstacles.MAX_CAMERA_M`
+        `MAX_CAMERA_M`
     :param complete: False if the truth leaves things out (room layout): no obstacles, no edges
     :param outlines: also measure the seam, and edges where the truth is complete and dense
     :param labels: (H, W) bool per label name
@@ -67,7 +70,7 @@ def score_frame(
     compared = compare(pred, target, protocol, image)
     aligned = pred * compared.scale + compared.shift
     sectors = np.zeros(0, obstacles.SECTOR_DTYPE)
-    if complete and 0 < camera_height_m <= obstacles.MAX_CAMERA_M:
+    if complete and 0 < camera_height_m <= MAX_CAMERA_M:
         sectors = obstacles.sector_table(aligned, target, camera_height_m)
     dense = complete and np.isnan(target).mean() < 0.5       # single points have no edges
     bands = metrics.band_sums(compared.pred, compared.target, compared.weight)

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Rendered evaluation sets that never change: fixed seed, level cameras, one shard per part.
 
@@ -30,12 +32,13 @@ class Part:
 def _outdoor(count: int, **view) -> Part:
     return Part(count, MixConfig(
         shares=(('outdoor', 0.7), ('gz_street', 0.15), ('aws_racetrack', 0.15)),
-        views_per_scene=2, view=ViewConfig(tilted=0.0, **view)))
+        views_per_scene=2, benchmark=True, view=ViewConfig(tilted=0.0, **view)))
 
 
 def _obstacles(count: int, shares, **mix) -> Part:
-    return Part(count, MixConfig(shares=shares, views_per_scene=2, **mix, view=ViewConfig(
-        tilted=0.0, near_things=4.0, marked=0.3, headroom_m=1.8)))
+    view = ViewConfig(tilted=0.0, near_things=4.0, marked=0.3, headroom_m=1.8)
+    return Part(count, MixConfig(shares=shares, views_per_scene=2, benchmark=True, view=view,
+                                 **mix))
 
 
 BENCHMARKS: dict[str, tuple[Part, ...]] = {

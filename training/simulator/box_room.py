@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 A furnished room of boxes with exact ranges: numpy only, no asset, no ray-casting library.
 

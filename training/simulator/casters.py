@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Ray casters behind one interface: Open3D (Embree) on the CPU, NVIDIA Warp meshes on a GPU.
 
@@ -10,10 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from training.simulator.textures import SimulatorError
-
 Hits = tuple[np.ndarray, np.ndarray, np.ndarray]
-DEVICES = ('cpu', 'cuda', 'auto')
 
 
 class Caster(Protocol):
@@ -74,17 +73,34 @@ class Open3DCaster:
             self._open3d.core.Tensor(both), tfar=1.0, nthreads=1).numpy()
 
 
-def make_caster(device: str) -> Caster:
-    """
-    Return an empty caster for 'cpu', 'cuda', or 'auto' (a GPU where one is present).
+class OverlaidCaster:
+    """A finished caster with more triangles on top, which the next overlay replaces."""
 
-    :raises SimulatorError: if the device is unknown, absent, or its library is not installed
-    """
-    if device not in DEVICES:
-        raise SimulatorError(f'device {device} is not one of {", ".join(DEVICES)}')
-    if device == 'cpu':
-        return Open3DCaster()
-    from training.simulator.warp_caster import has_cuda, WarpCaster
-    if device == 'auto':
-        return WarpCaster('cuda:0') if has_cuda() else Open3DCaster()
-    return WarpCaster('cuda:0')
+    def __init__(self, below: Caster, count: int, own: Caster) -> None:
+        """
+        Put an empty caster over a finished one.
+
+        :param below: stays as it is
+        :param count: its number of triangles
+        """
+        self._below, self._count, self._own, self._empty = below, count, own, True
+
+    def add(self, corners: np.ndarray) -> None:
+        """See :class:`Caster`; numbers go on behind those below."""
+        self._own.add(corners)
+        self._empty = False
+
+    def cast(self, origins: np.ndarray, rays: np.ndarray) -> Hits:
+        """See :class:`Caster`."""
+        range_m, triangle, bary = self._below.cast(origins, rays)
+        if self._empty:
+            return range_m, triangle, bary
+        own_m, own, own_bary = self._own.cast(origins, rays)
+        nearer = own_m < range_m
+        return (np.where(nearer, own_m, range_m), np.where(nearer, own + self._count, triangle),
+                np.where(nearer[:, None], own_bary, bary))
+
+    def occluded(self, origins: np.ndarray, spans: np.ndarray) -> np.ndarray:
+        """See :class:`Caster`."""
+        below = self._below.occluded(origins, spans)
+        return below if self._empty else below | self._own.occluded(origins, spans)

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """From a seed to samples: the mixture of scenes."""
 
 from __future__ import annotations
@@ -9,13 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from training.sample import Sample
+from training.data.sample import Sample
+from training.simulator.enrich import Enricher
+from training.simulator.furniture_catalogue import FurnitureCatalogue
 from training.simulator.halls import make_hall
+from training.simulator.inserts import Inserter, load_photographs
 from training.simulator.library import ObjectLibrary
 from training.simulator.marks import add_stripe_textures
 from training.simulator.rooms import make_home
 from training.simulator.scene import Scene
-from training.simulator.skies import load_skies
+from training.simulator.sequences.drive import drive, DriveConfig
+from training.simulator.skies import BENCHMARK_SKIES, load_skies, OPEN_SKIES
 from training.simulator.streets import make_outdoor
 from training.simulator.textures import load_texture_folder, SimulatorError, TextureStore
 from training.simulator.views import take_pictures, ViewConfig
@@ -28,6 +34,7 @@ class MixConfig:
     Shares of scene kinds; `only` replaces the mixture by one world shown as it is.
 
     `held_out` lets the world that training never sees into the mixture, shown as it is.
+    `benchmark` draws as the benchmarks always have: their skies, and nothing that came later.
     """
 
     shares: tuple[tuple[str, float], ...] = (
@@ -35,8 +42,14 @@ class MixConfig:
         ('aws_hospital_f1', 0.08), ('aws_racetrack', 0.035), ('gz_street', 0.055))
     only: str = ''
     held_out: bool = False
+    benchmark: bool = False
     views_per_scene: int = 3
     view: ViewConfig = field(default_factory=ViewConfig)
+
+    @property
+    def plain(self) -> bool:
+        """Whether scenes are left as their makers make them."""
+        return self.benchmark or bool(self.only)
 
 
 def check_mix(mix: MixConfig) -> MixConfig:
@@ -52,12 +65,17 @@ def check_mix(mix: MixConfig) -> MixConfig:
 
 
 class Simulator:
-    """Scenes of an asset folder with `textures`, `scenes` and `panoramas` in it."""
+    """
+    Scenes of an asset folder.
+
+    It holds `textures`, `scenes`, the skies in `panoramas_more` (training) and `panoramas`
+    (benchmarks), and, if one likes, furniture libraries (*.sh3f) somewhere in `furniture`.
+    """
 
     def __init__(self, assets: str | Path, mix: MixConfig | None = None,
                  device: str = 'cpu') -> None:
         """
-        :param device: of the ray caster, see `casters.make_caster`
+        :param device: of the ray caster, see `scene.make_caster`
         :raises SimulatorError: if the folder lacks textures, objects or worlds
         """
         assets = Path(assets)
@@ -66,8 +84,10 @@ class Simulator:
         load_texture_folder(self._store, assets / 'textures')
         add_stripe_textures(self._store)
         self._objects = ObjectLibrary(assets / 'scenes', self._store)
+        self._enricher = Enricher(FurnitureCatalogue(assets / 'furniture', self._store))
         self._worlds = WorldLibrary(assets / 'scenes', self._store)
-        self._skies = load_skies(assets / 'panoramas')
+        self._skies = {False: load_skies(assets / 'panoramas_more', OPEN_SKIES),
+                       True: load_skies(assets / 'panoramas', BENCHMARK_SKIES)}
 
     def with_mix(self, mix: MixConfig) -> Simulator:
         """Return a simulator of another mixture that shares the assets."""
@@ -82,23 +102,52 @@ class Simulator:
         while done < count:
             scene = self._scene(rng)
             wanted = min(self.mix.views_per_scene, count - done)
+            enricher = None if self.mix.plain else self._enricher
             for image, range_m, height in take_pictures(
-                    rng, scene, self._objects, wanted, self.mix.view):
+                    rng, scene, self._objects, wanted, self.mix.view, enricher):
                 yield Sample(image, range_m, np.isfinite(range_m), scene.kind, height,
                              {'environment': 'indoor' if scene.indoor else 'outdoor'})
                 done += 1
 
+    def sequence(self, seed: tuple[int, ...], config: DriveConfig) -> Iterator[Sample]:
+        """
+        Yield the frames of one drive that depends on the seed, the assets and the mixture alone.
+
+        :raises SimulatorError: if ten scenes in a row had no free place
+        """
+        rng = np.random.default_rng(seed)
+        for _ in range(10):
+            frames = drive(rng, self._scene(rng), self._objects, self.mix.view, config)
+            first = next(frames, None)
+            if first is not None:
+                yield first
+                yield from frames
+                return
+        raise SimulatorError('no free place for a robot in ten scenes; give another --mix')
+
+    def inserts(self, folder: str | Path) -> Inserter:
+        """
+        Return what puts things of the assets into the labelled photographs below a folder.
+
+        :raises DaRosError: see `inserts.load_photographs`
+        """
+        return Inserter(load_photographs(folder), self._store, self._objects, self._enricher,
+                        self._device)
+
     def _scene(self, rng: np.random.Generator) -> Scene:
         scene = Scene(self._store, device=self._device)
+        skies = self._skies[self.mix.benchmark]
         kinds, shares = zip(*self.mix.shares)
         kind = self.mix.only or str(rng.choice(kinds, p=np.array(shares) / sum(shares)))
         if kind == 'home':
-            make_home(rng, scene, self._objects, self._skies)
+            make_home(rng, scene, self._objects, skies)
         elif kind == 'hall':
-            make_hall(rng, scene, self._objects, self._skies)
+            make_hall(rng, scene, self._objects, skies)
         elif kind == 'outdoor':
-            make_outdoor(rng, scene, self._objects, self._skies)
+            make_outdoor(rng, scene, self._objects, skies)
         else:
-            make_world(rng, scene, self._worlds, kind, self._skies,
+            make_world(rng, scene, self._worlds, kind, skies,
                        vary=not self.mix.only and kind != HELD_OUT_WORLD)
+        if not self.mix.plain:
+            self._enricher.furnish(rng, scene)
         return scene

@@ -1,12 +1,14 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Large halls: warehouses, workshops, shops and garages of racks, columns, pallets and beams."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from training.simulator.bulky import gondola
-from training.simulator.furniture import column, rack, shelf
 from training.simulator.library import ObjectLibrary
+from training.simulator.makers.bulky import gondola
+from training.simulator.makers.furniture import column, rack, shelf
 from training.simulator.materials import polished, random_colour, random_material
 from training.simulator.near import DEPOT, SHOP
 from training.simulator.rooms import (

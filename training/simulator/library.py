@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The objects and worlds of an asset folder: GLB files as parts with materials."""
 
 from __future__ import annotations
@@ -7,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from training.simulator.makers.things import make_thing, Thing
 from training.simulator.materials import random_colour
 from training.simulator.scene import Material
 from training.simulator.shapes import moved
 from training.simulator.textures import HELD_OUT, SimulatorError, TextureStore
-from training.simulator.things import make_thing, Thing
 
 
 class ObjectLibrary:

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What is painted or laid on floors: lines, frames, rings, hazard stripes, patches and rugs."""
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Which things stand where, and the near obstacles around a camera."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from training.simulator.bulky import (
+from training.simulator.enrich import Enricher, NEAR_SHARE
+from training.simulator.library import ObjectLibrary
+from training.simulator.makers.bulky import (
     appliance,
     cage,
     corner_counter,
@@ -19,8 +23,8 @@ from training.simulator.bulky import (
     showcase,
     trolley,
 )
-from training.simulator.clutter import litter, small_thing
-from training.simulator.furniture import (
+from training.simulator.makers.clutter import litter, small_thing
+from training.simulator.makers.furniture import (
     barrel,
     bed,
     cabinet,
@@ -34,10 +38,8 @@ from training.simulator.furniture import (
     stack,
     table,
 )
-from training.simulator.library import ObjectLibrary
-from training.simulator.people import person
-from training.simulator.scene import Scene
-from training.simulator.slender import (
+from training.simulator.makers.people import person
+from training.simulator.makers.slender import (
     bicycle,
     broom,
     cable,
@@ -54,7 +56,8 @@ from training.simulator.slender import (
     tripod,
     wire_chair,
 )
-from training.simulator.things import Thing
+from training.simulator.makers.things import Thing
+from training.simulator.scene import Scene
 
 HOME = (table, trestle, chair, chair, wire_chair, stool, cabinet, cupboard, shelf, sofa, bed,
         plant, counter, kitchen, appliance, floor_lamp, clothes_rail, person, litter, small_thing)
@@ -92,18 +95,23 @@ def near_thing(rng, store, library: ObjectLibrary, names: list[str]) -> tuple[Th
     return makers[rng.integers(len(makers))](rng, store), makers is BULKY
 
 
-def scatter_near(rng, scene: Scene, cameras, library: ObjectLibrary, mean: float) -> None:
+def scatter_near(rng, scene: Scene, cameras, library: ObjectLibrary, mean: float,
+                 enricher: Enricher | None = None) -> None:
     """
     Stand obstacles 0.3 to 3 m from each camera, bulky ones within 1.5 m, never around a camera.
 
     :param cameras: (position (3,) m, height [m]) of each
+    :param enricher: makes a share of them; None for benchmarks, which it would change
     """
     names = library.names(0.3, 2.6)
     # all rays before the first addition: each addition makes the next ray rebuild the hierarchy
     plans = [_directions(rng, scene, position, mean) for position, _ in cameras]
     for (position, height), (angles, frees) in zip(cameras, plans):
         for angle, free in zip(angles, frees):
-            thing, bulky = near_thing(rng, scene.store, library, names)
+            if enricher and rng.uniform() < NEAR_SHARE:
+                thing, bulky = enricher.near_thing(rng, scene), rng.uniform() < 0.6
+            else:
+                thing, bulky = near_thing(rng, scene.store, library, names)
             far = CLOSE_GAP_M if bulky and rng.uniform() < 0.7 else MAX_GAP_M
             gap = float(np.exp(rng.uniform(np.log(MIN_GAP_M), np.log(far))))
             if gap > free:

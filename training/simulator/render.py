@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Panorama of a scene: a ray per pixel, more on edges, one shadow ray, Lambert, glass, mirrors."""
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ def render(scene: Scene, position, size_hw, rng: np.random.Generator, rotation=N
     if scene.occlusion:
         occlusion = ambient_occlusion(scene, position, rays, range_m, triangle, size_hw, rng)
     colour = _shade(scene, Beam(position, rays, np.pi / height), hits, occlusion)
+    # Only pixels on edges get more rays, one is enough elsewhere. Their colours are averaged, the
+    # range never: the mean of a chair leg and the wall behind is a place where nothing stands.
     rows, cols = np.nonzero(_edges(scene, triangle.reshape(height, width),
                                    range_m.reshape(height, width)))
     if len(rows):
@@ -71,12 +75,14 @@ def ambient_occlusion(scene, position, rays, range_m, triangle, size_hw, rng) ->
     shape = (len(seen), OCCLUSION_RAYS, 3)
     direction = rng.normal(size=shape).astype(np.float32)
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+    # A little more than the unit normal: cosine-weighted, and no ray runs inside the surface.
     direction += normal[:, None] * 1.02
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
     hit = scene.occluded(np.repeat(point, OCCLUSION_RAYS, 0), direction.reshape(-1, 3),
                          np.full(len(seen) * OCCLUSION_RAYS, OCCLUSION_REACH_M, np.float32))
     openness = np.ones(height * width, np.float32)
     openness[seen] = 1 - hit.reshape(-1, OCCLUSION_RAYS).mean(1)
+    # Wrapped before the blur: a step of shade at the seam would teach networks where it is.
     small = cv2.copyMakeBorder(openness[index].reshape(coarse.shape), 0, 0, 4, 4, cv2.BORDER_WRAP)
     small = cv2.GaussianBlur(small, (5, 5), 1.3)
     large = cv2.resize(small, None, fx=OCCLUSION_STRIDE, fy=OCCLUSION_STRIDE)
@@ -148,6 +154,8 @@ def _surface(scene: Scene, beam: Beam, hits, occlusion) -> np.ndarray:
     corner = scene.uv[triangle]
     uv = corner[:, 0] * (1 - u - v) + corner[:, 1] * u + corner[:, 2] * v
     footprint = (beam.travelled + range_m) * beam.pixel_rad * scene.density[triangle]
+    # The root of the cosine lies between the blur of 1 / cos and the moire of none: a floor seen
+    # at a grazing angle keeps its pattern, which is what tells its distance.
     lod = np.log2(np.maximum(footprint / np.sqrt(np.maximum(facing, MIN_CONTRAST_COS)), 1e-9))
     look, material = scene.looks(), scene.material_of[triangle]
     albedo = scene.store.sample(look['texture'][material], uv, lod) ** 2 * look['tint'][material]
@@ -197,6 +205,8 @@ def _direct(scene: Scene, point: np.ndarray, normal: np.ndarray) -> np.ndarray:
         cosine = np.einsum('ij,ij->i', offset, normal) / np.sqrt(squared + 1e-6)
         strength[:, index] = np.float32(power) * np.maximum(cosine, 0) / (squared + 0.4)
     colour = np.asarray(colours, np.float32)
+    # Every source gives half of its light freely; the strongest gives its other half where it is
+    # seen and takes most of the first back where not. One shadow ray a point, however many lamps.
     best = strength.argmax(1)
     strongest = strength[np.arange(len(point)), best]
     offset = np.stack(places)[best] - point

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Homes and offices: a rectangle divided into rooms with doors, windows and furniture."""
 
 from __future__ import annotations
@@ -74,6 +76,7 @@ def connect(rng, scene: Scene, rooms: list[Rect], walls: list[list[Wall]], thick
                 other = 1 - axis
                 low, high = max(a[other], b[other]), min(a[other + 2], b[other + 2])
                 gap = max(a[axis], b[axis]) - min(a[axis + 2], b[axis + 2])
+                # Neighbours share a wall, not a corner, with room for a door and its jambs.
                 if not (0 < gap < 2 * thick + 1e-6) or high - low < 1.3 or rng.uniform() < 0.15:
                     continue
                 width = rng.uniform(0.75, 1.1) if rng.uniform() < 0.7 else rng.uniform(1.1, 3.0)

@@ -1,17 +1,21 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A scene: triangles with materials, lights and a sky, ready for ray casting."""
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.simulator.casters import Hits, make_caster
+from training.simulator.casters import Caster, Hits, Open3DCaster, OverlaidCaster
 from training.simulator.shapes import Shape
-from training.simulator.textures import TextureStore
+from training.simulator.textures import SimulatorError, TextureStore
 
 LOOKS = {'texture': np.int64, 'tint': np.float32, 'emission': np.float32, 'mirror': np.float32,
          'clear': bool, 'unknown': bool}
+DEVICES = ('cpu', 'cuda', 'auto')
 MIN_AREA_M2 = 1e-10     # twice the area; smaller triangles are dropped
 
 
@@ -67,7 +71,7 @@ class Scene:
     sky: Sky = field(default_factory=Sky)
     ambient: float = 0.35
     occlusion: bool = True
-    device: str = 'cpu'                             # see `casters.make_caster`
+    device: str = 'cpu'                             # see `make_caster`
     materials: list[Material] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -80,6 +84,18 @@ class Scene:
         self.normals = np.zeros((0, 3), np.float32)
         self.material_of = np.zeros(0, np.int32)
         self.density = np.zeros(0, np.float32)
+
+    def overlaid(self) -> Scene:
+        """
+        Return this scene for one moment: what is added to it is not added here.
+
+        Glass that moves would stay, so only opaque things may be added.
+        """
+        self._commit()
+        moment = copy(self)
+        moment._solid = OverlaidCaster(self._solid, len(self._solid_ids), make_caster(self.device))
+        moment.materials, moment._new, moment._looked = list(self.materials), [], -1
+        return moment
 
     def material(self, material: Material) -> int:
         """Append a material and return its index."""
@@ -108,6 +124,7 @@ class Scene:
         self._new = []
         cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         area = np.linalg.norm(cross, axis=1)
+        # A triangle without area has no normal; NaN light would spread through every reflection.
         keep = area > MIN_AREA_M2
         corners, uv, material, cross, area = (
             a[keep] for a in (corners, uv, material, cross, area))
@@ -119,6 +136,7 @@ class Scene:
         self.normals = np.concatenate([self.normals, (cross / area[:, None]).astype(np.float32)])
         self.material_of = np.concatenate([self.material_of, material])
         self.density = np.concatenate([self.density, np.sqrt(uv_area / area).astype(np.float32)])
+        # Glass has a caster of its own: in that of the solids it would cast the shadow of a wall.
         clear = np.array([m.clear for m in self.materials])[material]
         if not clear.all():
             self._solid.add(corners[~clear])
@@ -152,3 +170,19 @@ class Scene:
         """Return (N,) bool: something opaque lies within `reach` [m] along the unit rays."""
         self._commit()
         return self._solid.occluded(origins, rays * reach[:, None])
+
+
+def make_caster(device: str) -> Caster:
+    """
+    Return an empty caster for 'cpu', 'cuda', or 'auto' (a GPU where one is present).
+
+    :raises SimulatorError: if the device is unknown, absent, or its library is not installed
+    """
+    if device not in DEVICES:
+        raise SimulatorError(f'device {device} is not one of {", ".join(DEVICES)}')
+    if device == 'cpu':
+        return Open3DCaster()
+    from training.simulator.warp_caster import has_cuda, WarpCaster
+    if device == 'auto':
+        return WarpCaster('cuda:0') if has_cuda() else Open3DCaster()
+    return WarpCaster('cuda:0')

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Skies of outdoor scenes, and what is seen through windows."""
 
 from __future__ import annotations
@@ -7,12 +9,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from training.data.leaks import refuse_evaluation_picture
 from training.simulator.scene import Sky
 
 # Panoramas that are open sky above this elevation [rad]; what stands lower is far away, or lifted
 # below the horizon, because everything of a sky counts as empty.
-OPEN_SKIES = {'ph_park': 0.0, 'ph_venice': 0.0, 'ph_noon_grass': 0.0, 'ph_eilenriede_park': 0.0,
-              'ph_st_peters_square_night': 0.3, 'ph_narrow_moonlit_road': 0.45}
+OPEN_SKIES = {
+    'blender_night': 0.05, 'blender_sunrise': 0.05, 'drei_dikhololo_night_1k': 0.15,
+    'drei_immenstadter_horn_1k': 0.35, 'drei_kiara_1_dawn_1k': 0.12,
+    'gkj_hilly_terrain_01_1k': 0.05, 'gkj_kloppenheim_05_1k': 0.03,
+    'mm_kloofendal_48d_partly_cloudy_1k': 0.08, 'vikram_rogland_clear_night_1k': 0.2,
+    'vikram_rooftop_night_1k': 0.2, 'vrview_chichen-itza': 0.3,
+    'wonglok_bryanston_park_sunrise_1k': 0.2}
+# The benchmarks keep the skies they have always had. Photographs of the free-space benchmark are
+# among them, so training never sees these.
+BENCHMARK_SKIES = {'ph_park': 0.0, 'ph_venice': 0.0, 'ph_noon_grass': 0.0,
+                   'ph_eilenriede_park': 0.0, 'ph_st_peters_square_night': 0.3,
+                   'ph_narrow_moonlit_road': 0.45}
 
 
 def random_sky(rng, panoramas: list[tuple]) -> Sky:
@@ -43,13 +56,20 @@ def backdrop(rng, panoramas: list[tuple]) -> Sky:
     return Sky(image, gain=float(rng.uniform(0.8, 3.0)), yaw=float(rng.uniform(0, 7)))
 
 
-def load_skies(folder: Path) -> list[tuple[np.ndarray, float]]:
-    """Return the CC0 panoramas of OPEN_SKIES: (256, 512, 3) uint8 RGB, lowest elevation."""
+def load_skies(folder: Path, open_above: dict[str, float]) -> list[tuple[np.ndarray, float]]:
+    """
+    Return those panoramas of a folder that exist: (256, 512, 3) uint8 RGB, lowest elevation.
+
+    :param open_above: name -> lowest open elevation [rad]
+    :raises LeakError: if a sky of training is an evaluation picture
+    """
     skies = []
-    for name, lift in OPEN_SKIES.items():
+    for name, lift in open_above.items():
         file = folder / f'{name}.jpg'
         if file.is_file():
-            image = cv2.imread(str(file))
+            image = cv2.imread(str(file))[..., ::-1]
+            if open_above is not BENCHMARK_SKIES:
+                refuse_evaluation_picture(np.ascontiguousarray(image), file.name)
             small = cv2.resize(image, (512, 256), interpolation=cv2.INTER_AREA)
-            skies.append((np.ascontiguousarray(small[..., ::-1]), lift))
+            skies.append((np.ascontiguousarray(small), lift))
     return skies

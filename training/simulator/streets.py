@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Outdoor scenes: streets with houses and vehicles, yards with walls, open ground, skies."""
 
 from __future__ import annotations

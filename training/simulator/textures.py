@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Tileable pictures with mip levels, looked up for a hundred thousand pixels at once."""
 
 from __future__ import annotations
@@ -87,6 +89,7 @@ class TextureStore:
         side = np.maximum(self._width[texture, 0], self._height[texture, 0])
         level = np.clip(np.rint(lod + np.log2(side)), 0, LEVELS - 1).astype(np.int64)
         width, height = self._width[texture, level], self._height[texture, level]
+        # Texel centres lie at + 0.5; rows count downwards while v grows upwards.
         x = uv[:, 0] * width - 0.5
         y = -uv[:, 1] * height - 0.5
         col, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)

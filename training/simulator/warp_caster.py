@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Ray casting with NVIDIA Warp meshes: on a GPU, and on the CPU for comparison.
 

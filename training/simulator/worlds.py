@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The textured worlds of an asset folder, varied: other textures, tints and sizes."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints are whole, strict and of one known format."""
 
 import pytest
@@ -7,7 +9,7 @@ pytest.importorskip('torch', reason='torch is not installed (extra da_ros[traini
 from safetensors.torch import save_file
 import torch
 
-from training.checkpoint import (
+from training.checkpoints.checkpoint import (
     build,
     Checkpoint,
     CheckpointError,

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What training.export refuses, and that nothing is lost or half-written then."""
 
 import pytest
@@ -11,8 +13,9 @@ from test_export import command, keep_argv, SAMPLES, tiny_checkpoint  # noqa: F4
 import torch
 
 from da_ros.backends.base import BackendError
-from training import export, parity
-from training.checkpoint import save_checkpoint
+from training import export
+from training.bundling import parity
+from training.checkpoints.checkpoint import save_checkpoint
 
 
 @pytest.fixture(scope='module')
@@ -66,6 +69,7 @@ def test_options_that_nobody_would_look_at_are_refused(arguments, message, capsy
     assert caught.value.code == 2 and message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_bundle_that_cannot_be_replaced_stays(tiny, tmp_path, monkeypatch):
     before = sorted(path.name for path in (tmp_path / 'tiny').iterdir())
 
@@ -80,6 +84,7 @@ def test_a_bundle_that_cannot_be_replaced_stays(tiny, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['tiny', 'tiny.safetensors']
 
 
+@pytest.mark.slow
 def test_int8_is_not_proven_on_what_calibrates_it(tmp_path, capsys):
     two = tmp_path / 'two'
     two.mkdir()

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A range mask trained on a frozen encoder, attached to a bundle and selected while it runs."""
 
 import pytest
@@ -12,15 +14,15 @@ import torch
 
 from da_ros.sphere import solid_angles
 from training import export
-from training.checkpoint import Checkpoint, save_checkpoint
-from training.heads import head_checkpoint
+from training.bundling.heads import head_checkpoint
+from training.checkpoints.checkpoint import Checkpoint, save_checkpoint
 from training.losses import range_mask_bce
-from training.metrics import mask_counts, mask_metrics, within_threshold
 from training.networks.dap import Dap, DapConfig, ENCODERS, freeze_all_but_masks, HEADS
 from training.networks.dpt import DptConfig
 from training.networks.spherevit import imagenet_normalised
 from training.networks.vit import LayerScale, VitConfig
-from training.predictors import BundlePredictor
+from training.scoring.metrics import mask_counts, mask_metrics, within_threshold
+from training.scoring.predictors import BundlePredictor
 from training.simulator.box_room import Box, panorama
 
 SIZE_HW = (64, 128)

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Every released tensor has one place, both ways."""
 
 import pytest
@@ -9,8 +11,14 @@ import json
 from stages import DATA
 import torch
 
-from training.checkpoint import CheckpointError
-from training.released import our_name, read_released, released_name, released_shapes, RELEASES
+from training.checkpoints.checkpoint import CheckpointError
+from training.checkpoints.released import (
+    our_name,
+    read_released,
+    released_name,
+    released_shapes,
+    RELEASES,
+)
 
 CASES = [('dap', 'dap_vits', {'encoder': 'vits'}), ('dap', 'dap_vitl', {'encoder': 'vitl'}),
          ('da2', 'da2', {})]

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The FLUX out-painter on a pipeline of tiny random weights; skipped without diffusers."""
 
 import sys

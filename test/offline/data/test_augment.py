@@ -1,8 +1,10 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
 
 from da_ros.sphere import rotation_from_rpy
-from training.augment import (
+from training.data.augment import (
     add_body,
     augment,
     degrade,
@@ -12,7 +14,7 @@ from training.augment import (
     stitch,
     tilt,
 )
-from training.sample import Sample
+from training.data.sample import Sample
 from training.simulator.box_room import furnished_room, panorama
 
 

@@ -1,9 +1,11 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
 
 from da_ros.sphere import erp_rays, ray_from_angles
 from training.curation.outpaint import CurationError, PyramidFill
-from training.curation.placement import (
+from training.data.placement import (
     Pinhole,
     pinhole_as_printed,
     pinhole_from_field,

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 from dataclasses import replace
 
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 
 from training.data.checks import check_has_valid, resized, Skips, usable
 from training.data.files import DataError
-from training.sample import Sample
+from training.data.sample import Sample
 
 
 def sample_of(value, size=(8, 16)):

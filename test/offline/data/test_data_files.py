@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What the readers of data sets say of files and folders that they cannot use."""
 
 import gzip

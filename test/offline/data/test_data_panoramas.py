@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Readers of panoramic sets, each on a tiny made-up tree of the documented layout."""
 
 import cv2
@@ -6,8 +8,8 @@ import pytest
 
 from da_ros.sphere import angles_from_ray, erp_rays
 from training.data.catalogue import open_set
-from training.data.deep360 import cassini_pixels
 from training.data.files import DataError, read_picture
+from training.data.readers.deep360 import cassini_pixels
 
 SIZE = 8, 16
 RGB = (10, 120, 220)

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Readers of perspective sets, each on a tiny made-up tree of the documented layout."""
 
 import gzip
@@ -7,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from training.curation.placement import stretch
 from training.data.catalogue import CATALOGUE, open_set
 from training.data.files import DataError
+from training.data.placement import stretch
 
 SIZE = 6, 8
 RGB = (200, 30, 90)

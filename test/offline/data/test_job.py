@@ -1,6 +1,8 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from training.job import check_job, JobError, write_job
+from training.data.job import check_job, JobError, write_job
 
 ASKED = {'config': {'batch': 8, 'loss': {'normal': 0}}, 'data': ['a', 'b'], 'steps': 5}
 

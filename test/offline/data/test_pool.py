@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Work in processes: one thread each, and a death is told."""
 
 import os
@@ -5,8 +7,8 @@ import signal
 
 import pytest
 
+from training.data.pool import spread, THREADS
 from training.data.shards import ShardError
-from training.pool import spread, THREADS
 
 
 def test_processes_do_their_linear_algebra_on_one_thread(monkeypatch):

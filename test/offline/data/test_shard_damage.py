@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Damage of shards: nothing is lost or used without being named."""
 
 import io
@@ -5,6 +7,7 @@ import json
 import tarfile
 import zlib
 
+from damage import flip, header_of
 import numpy as np
 import pytest
 from test_shards import make_samples
@@ -22,12 +25,6 @@ def shard(tmp_path):
     return tmp_path / 'a.tar'
 
 
-def header_of(shard, number):
-    """Return the offset of a member's header."""
-    with tarfile.open(shard) as tar:
-        return tar.getmembers()[number].offset
-
-
 def without_checksums(shard):
     """Write the shard again as it was before there were checksums."""
     with tarfile.open(shard) as tar:
@@ -40,11 +37,6 @@ def without_checksums(shard):
                 data = json.dumps(meta).encode()
                 info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-
-
-def flip(data, start):
-    data[start + 3] ^= 1
-    return data
 
 
 def zero(data, start):

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 from dataclasses import replace
 import io
 from pathlib import Path
@@ -6,6 +8,7 @@ import tarfile
 import numpy as np
 import pytest
 
+from training.data.sample import Sample
 from training.data.shards import (
     contact_sheet,
     decode_range,
@@ -15,7 +18,6 @@ from training.data.shards import (
     ShardSet,
     write_shard,
 )
-from training.sample import Sample
 
 
 def make_samples(count, seed=0):

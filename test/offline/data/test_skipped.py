@@ -1,8 +1,9 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What held-back data, teachers and options do that cannot be used: a line, never a traceback."""
 
 from dataclasses import asdict
 from pathlib import Path
-import tarfile
 
 import numpy as np
 import pytest
@@ -13,20 +14,21 @@ yaml = pytest.importorskip('yaml')
 pytest.importorskip('safetensors')
 pytest.importorskip('accelerate')
 
+from damage import damage_image  # noqa: E402
 from training_setting import room_sample, Setting  # noqa: E402
 
-from training.batches import open_source, OPTIONS_NEEDED  # noqa: E402
-from training.checkpoint import save_checkpoint  # noqa: E402
+from training.checkpoints.checkpoint import save_checkpoint  # noqa: E402
 from training.data.catalogue import CATALOGUE, open_set  # noqa: E402
 from training.data.files import DataError  # noqa: E402
 from training.data.pairs import PairsError, write_pair  # noqa: E402
+from training.data.sample import Sample  # noqa: E402
 from training.data.shards import write_shard  # noqa: E402
-from training.forward import load_teacher  # noqa: E402
-from training.held_back import score_checkpoint  # noqa: E402
+from training.labelling.held_back import score_checkpoint  # noqa: E402
 from training.networks import build_network  # noqa: E402
-from training.run_folder import RunFolder  # noqa: E402
-from training.sample import Sample  # noqa: E402
-from training.train_config import TrainError  # noqa: E402
+from training.run.batches import open_source, OPTIONS_NEEDED  # noqa: E402
+from training.run.config import TrainError  # noqa: E402
+from training.run.folder import RunFolder  # noqa: E402
+from training.run.forward import load_teacher  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 needs_full_device = pytest.mark.skipif(not Path('/dev/full').exists(),
@@ -50,14 +52,6 @@ def held_back(run):
     return folder
 
 
-def damage_image(shard, number):
-    with tarfile.open(shard) as tar:
-        info = tar.getmember(f'{shard.stem}_{number:04d}.jpg')
-    data = bytearray(shard.read_bytes())
-    data[info.offset_data:info.offset_data + 64] = bytes(64)
-    shard.write_bytes(data)
-
-
 # --- held-back data
 
 def test_damaged_validation_images_are_skipped_counted_and_named(run, held_back, capsys):
@@ -72,8 +66,8 @@ def test_damaged_validation_images_are_skipped_counted_and_named(run, held_back,
 
 def test_validation_data_that_was_lost_while_training_gives_no_score_and_no_traceback(run):
     from training.data.shards import ShardSet
-    from training.forward import Forward
-    from training.validation import evaluate
+    from training.run.forward import Forward
+    from training.run.validation import evaluate
     data = ShardSet([run.folder / 'data'])
     (run.folder / 'data' / '00000.tar').unlink()
     found = evaluate(Forward(build_network('pano_tiny', TINY)), data, 4, (32, 64),

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 import json
 
 import numpy as np
@@ -8,10 +10,11 @@ torch = pytest.importorskip('torch')
 yaml = pytest.importorskip('yaml')
 pytest.importorskip('accelerate')
 
-from training import ablate, ablation_table  # noqa: E402
+from training import ablate  # noqa: E402
 from training.ablate import CONFIGS, data_of, merged, read_table, row_config  # noqa: E402
+from training.data.sample import Sample  # noqa: E402
 from training.data.shards import write_shard  # noqa: E402
-from training.sample import Sample  # noqa: E402
+from training.labelling import ablation_table  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -83,6 +86,7 @@ def test_a_finished_row_of_other_arguments_is_refused(words, tmp_path, capsys):
     assert ablate.main(words) == 0              # as it was before --val was recorded
 
 
+@pytest.mark.slow
 def test_a_killed_row_does_not_go_on_as_another(words, tmp_path, monkeypatch, capsys):
     kill_after_training(monkeypatch, ablate, words)
     (tmp_path / 'other.yaml').write_text(yaml.safe_dump({**MICRO, 'batch': 2}))
@@ -96,6 +100,7 @@ def test_a_killed_row_does_not_go_on_as_another(words, tmp_path, monkeypatch, ca
     assert ablate.main(words) == 0              # as it was before job.json
 
 
+@pytest.mark.slow
 def test_a_row_that_never_began_binds_to_nothing(words, tmp_path, capsys):
     assert ablate.main(other(words, '--data', f'{tmp_path}/x')) == 1
     assert 'x does not exist; give folders of shards' in capsys.readouterr().err
@@ -108,7 +113,7 @@ def test_every_row_of_every_table_is_a_valid_config(name):
     config = yaml.safe_load((CONFIGS / f'{base.get(name, "small")}.yaml').read_text())
     table = read_table(name)
     from training.networks import make_config, network_classes
-    from training.objectives import make_objective
+    from training.run.objectives import make_objective
     for row in table.rows:
         run = row_config(row, 3, config)
         model = make_config(network_classes(run.network)[1], run.model)

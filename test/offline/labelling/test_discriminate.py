@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
 import tarfile
 
@@ -10,7 +12,8 @@ pytest.importorskip('accelerate')
 import cv2  # noqa: E402
 
 from training import discriminate  # noqa: E402
-from training.checkpoint import build, load_checkpoint  # noqa: E402
+from training.checkpoints.checkpoint import build, load_checkpoint  # noqa: E402
+from training.data.sample import Sample  # noqa: E402
 from training.data.shards import write_shard  # noqa: E402
 from training.discriminate import (  # noqa: E402
     LabelPairs,
@@ -19,7 +22,6 @@ from training.discriminate import (  # noqa: E402
     quality,
     rank_correlation,
 )
-from training.sample import Sample  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

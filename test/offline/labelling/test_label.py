@@ -1,9 +1,12 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 import json
 from pathlib import Path
 import shutil
 import subprocess
 import sys
 
+from conftest import ROOT
 import cv2
 import numpy as np
 import pytest
@@ -15,19 +18,19 @@ pytest.importorskip('accelerate')
 
 from dataclasses import asdict, replace  # noqa: E402
 
-from training import graph, label  # noqa: E402
-from training.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
+from training import label  # noqa: E402
+from training.bundling import graph  # noqa: E402
+from training.checkpoints.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
+from training.checkpoints.released import read_released  # noqa: E402
+from training.data.sample import Sample  # noqa: E402
 from training.data.shards import ShardSet, write_shard  # noqa: E402
 from training.data.unlabelled import find_portions, SourceError  # noqa: E402
-from training.forward import Forward  # noqa: E402
-from training.labeler import Labeler  # noqa: E402
+from training.labelling.labeler import Labeler  # noqa: E402
 from training.networks import build_network  # noqa: E402
-from training.released import read_released  # noqa: E402
-from training.sample import Sample  # noqa: E402
+from training.run.forward import Forward  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -79,6 +82,22 @@ def test_every_image_becomes_a_label_that_says_where_it_is_from(setting, capsys)
     assert [s.camera_height_m for s in samples] == [0] * 7 + [0.5] * 3
     assert samples[0].image.shape == (32, 64, 3) and samples[0].valid.mean() > 0.9
     assert (samples[0].range_m[samples[0].valid] < 100).all()
+
+
+def test_the_robot_itself_gets_no_label(setting, capsys):
+    picture = np.zeros((64, 128), np.uint8)
+    picture[48:] = 255
+    cv2.imwrite(str(setting / 'robot.png'), picture)
+    masked = [*words(setting, setting / 'out'), '--body-mask', f'{setting}/robot.png']
+    assert label.main(masked) == 0
+    sample = ShardSet([setting / 'out'])[0]
+    assert not sample.valid[24:].any() and sample.valid[:23].mean() > 0.9
+    assert np.isnan(sample.range_m[24:]).all()
+    assert label.main(words(setting, setting / 'out')) == 1
+    assert 'was made with other body_mask' in capsys.readouterr().err
+    cv2.imwrite(str(setting / 'robot.png'), picture[:, :90])
+    assert label.main(masked) == 1
+    assert 'does not fit the camera: image is 90 x 64 px' in capsys.readouterr().err
 
 
 def in_two_processes(arguments):
@@ -238,7 +257,7 @@ def test_a_shard_of_labels_without_its_record_is_named(setting, capsys):
 
 def test_a_labeler_without_a_unit_is_refused(setting, monkeypatch, capsys):
     real = graph.make_graphs
-    monkeypatch.setattr('training.labeler.make_graphs',
+    monkeypatch.setattr('training.labelling.labeler.make_graphs',
                         lambda *given: replace(real(*given), kind='scale_invariant'))
     assert label.main(words(setting, setting / 'out')) == 1
     assert (f'--checkpoint {setting}/labeler gives ranges without a unit; label with a metric '
@@ -344,3 +363,27 @@ def test_what_a_damaged_shard_has_lost_is_named(setting, capsys):
     captured = capsys.readouterr()
     assert '2 labels in 1 shards' in captured.out
     assert 'a.tar is damaged after 6 members' in captured.out + captured.err
+
+
+def test_where_looks_disagree_the_label_is_unknown_and_elsewhere_their_mean(setting):
+    from training.checkpoints.checkpoint import load_checkpoint
+    labeler = Labeler(load_checkpoint(setting / 'labeler'))
+    image = labeler.resized(np.random.default_rng(2).integers(0, 256, (32, 64, 3), np.uint8))
+    strict, _ = labeler.agreed(image, 1.0, 0.0)
+    loose, masks = labeler.agreed(image, 1.0, 100.0)
+    assert np.isnan(strict).mean() > 0.9 and np.isfinite(loose).all()
+    assert masks.shape[1:] == loose.shape
+    mirrored, _ = labeler.agreed(np.ascontiguousarray(image[:, ::-1]), 1.0, 100.0)
+    again, _ = labeler.outputs(image, 1.0)
+    assert (np.abs(np.log(loose / mirrored[:, ::-1])) < np.abs(np.log(loose / again)).max()).all()
+    assert np.isnan(labeler.label(image, 1.0, 1e-9).range_m).mean() > 0.9
+
+
+def test_labels_of_other_options_are_refused_and_an_assumed_height_is_kept(setting, capsys):
+    out = setting / 'labels'
+    asked = [*words(setting, out), '--camera-height', '1.5']
+    assert label.main(asked) == 0
+    heights = {ShardSet([shard])[0].camera_height_m for shard in out.glob('*.tar')}
+    assert heights == {1.5, 0.5}            # the shard's own height stays
+    assert label.main(words(setting, out)) == 1
+    assert 'camera_height' in capsys.readouterr().err

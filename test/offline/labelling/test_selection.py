@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
 import tarfile
 
@@ -7,8 +9,8 @@ import pytest
 pytest.importorskip('torch')
 
 from training import selection
+from training.data.sample import Sample
 from training.data.shards import ShardSet, write_shard
-from training.sample import Sample
 from training.selection import Candidate, place_of, select
 
 

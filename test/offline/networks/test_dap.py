@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """DAP says what its authors' code says, stage by stage."""
 
 import pytest
@@ -11,7 +13,8 @@ import numpy as np
 from stages import assert_parity, DATA, formula_state, Golden, record_dap
 import torch
 
-from training.checkpoint import build, Checkpoint
+from training.checkpoints.checkpoint import build, Checkpoint
+from training.checkpoints.released import RELEASES, translate
 from training.networks import build_network
 from training.networks.dap import (
     Dap,
@@ -20,7 +23,6 @@ from training.networks.dap import (
     grid_from_tokens,
     scrambles_geometry,
 )
-from training.released import RELEASES, translate
 
 SMALL_GOLDENS = sorted(DATA.glob('dap_vits_*.npz'))
 LARGE_GOLDENS = sorted(DATA.glob('dap_vitl_*.npz'))

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
 
@@ -79,6 +81,27 @@ def test_empty_hinge_asks_only_empty_pixels_to_be_far():
     expected = np.log(100 / 10) / 2
     assert losses.empty_hinge(pred, range_m, 100.0, area) == pytest.approx(expected, rel=1e-5)
     assert losses.empty_hinge(pred + 5, range_m, 100.0, area) == 0
+
+
+@pytest.mark.parametrize('height_m', [0.3, 1.5])
+def test_obstacle_hinge_is_the_share_of_height_that_near_obstacles_lose(height_m):
+    up = torch.from_numpy(erp_rays(32, 64)[:, :1, 2].copy()).float()
+    floor = torch.where(up < 0, -height_m / up, 9.0).expand(1, 32, 64)
+    wall = torch.minimum(floor, 2.0 / (1 - up ** 2).sqrt())           # 2 m away all around
+    stands = (wall < floor - 1e-4) & (height_m + wall * up > 0.05) & (up < 0)
+    assert 0 < stands.sum()
+    area = torch.from_numpy(solid_angles(32, 64).copy()).float().expand(32, 64)
+    heights = torch.tensor([height_m])
+    true, as_floor = torch.log(wall / height_m), torch.log(floor / height_m)
+    assert losses.obstacle_hinge(true, wall, heights, area) == 0
+    assert losses.obstacle_hinge(true - 1, wall, heights, area) == 0              # nearer
+    share = ((area * stands[0]).sum() / area.sum()).item()
+    for lost in (0.25, 1.0):
+        got = losses.obstacle_hinge(torch.lerp(true, as_floor, lost), wall, heights, area)
+        assert got == pytest.approx(lost * share, rel=0.02)
+    got = losses.obstacle_hinge(true + 9, wall, heights, area)
+    assert got == pytest.approx(2 * share, rel=1e-4)                              # no more
+    assert losses.obstacle_hinge(true + 9, wall, torch.zeros(1), area) == 0       # unknown height
 
 
 @pytest.mark.parametrize('height_m, too_near', [(1.5, 0.97), (1.5, 0.5), (0.3, 0.9)])

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The losses of DAP and DA2 against loops over the printed formulas, and on closed forms."""
 
 import math

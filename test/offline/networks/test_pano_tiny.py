@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 from dataclasses import replace
 
 import numpy as np
@@ -5,30 +7,16 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
+from small_networks import FINE, make_network, noise_image, SMALL  # noqa: E402
+
 from training.networks.pano_tiny import PanoTiny, PanoTinyConfig, STRIDE, wrap_pad  # noqa: E402
 
-SMALL = PanoTinyConfig(size_hw=(64, 128), stem=8, widths=(8, 16, 16, 28), blocks=(1, 1, 1, 1),
-                       decoder=(8, 8, 16, 16))
-FINE = replace(SMALL, size_hw=(128, 256), detail=8)
+LITE = replace(SMALL, size_hw=(96, 192), encoder='efficientnet_lite0', stem=16,
+               widths=(24, 40, 112, 28))
 
 
-def make_network(config=SMALL, seed=0):
-    """A network whose every parameter and statistic is random, so that no term is zero."""
-    torch.manual_seed(seed)
-    network = PanoTiny(config).eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    return network
-
-
-def noise_image(config=SMALL, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand((1, 3, *config.size_hw), generator=generator)
-
-
-@pytest.mark.parametrize('config', [SMALL, PanoTinyConfig(), FINE],
-                         ids=['small', 'default', 'fine'])
+@pytest.mark.parametrize('config', [SMALL, PanoTinyConfig(), FINE, LITE],
+                         ids=['small', 'default', 'fine', 'lite'])
 @pytest.mark.parametrize('turns', [1, 3])
 def test_rolling_the_input_by_the_stride_rolls_the_output(config, turns):
     network, image = make_network(config), noise_image(config)
@@ -105,3 +93,22 @@ def test_padding_wraps_the_same_with_and_without_a_gradient(layout, pad):
     assert torch.equal(plain, grown) and grown.is_contiguous(memory_format=layout)
     assert torch.equal(plain[:, :, pad:-pad, :pad], x[..., -pad:])
     assert torch.autograd.gradcheck(lambda x: wrap_pad(x, pad), x)
+
+
+def test_every_row_and_every_part_of_an_encoder_learns():
+    network = make_network(LITE).train()
+    image = torch.cat([noise_image(LITE, seed) for seed in (1, 2)])
+    log_range, logits, guess = network.predict(image, torch.tensor([0.0, 1.2]))
+    (log_range.square().mean() + logits.square().mean() + guess.square().mean()).backward()
+    still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not still
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'encoder': 'resnet'}, "encoder 'resnet' with detail 0 does not exist"),
+    ({'detail': 8, 'size_hw': (128, 256)}, "'efficientnet_lite0' with detail 8 does not exist"),
+    ({'stem': 8}, r'stem must be 16 and widths must begin \(24, 40, 112\), got 8'),
+])
+def test_an_encoder_that_does_not_fit_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        PanoTiny(replace(LITE, **change))

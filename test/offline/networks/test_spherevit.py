@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """DA2 says what its authors' code says, stage by stage."""
 
 import pytest
@@ -11,10 +13,10 @@ from stages import assert_parity, DATA, formula_state, Golden, record_da2
 import torch
 
 from da_ros.sphere import angles_from_ray, erp_rays
-from training.checkpoint import build, Checkpoint
+from training.checkpoints.checkpoint import build, Checkpoint
+from training.checkpoints.released import RELEASES, translate
 from training.networks.sphere_embedding import sphere_directions
 from training.networks.spherevit import network_size, SphereVitConfig
-from training.released import RELEASES, translate
 
 GOLDENS = sorted(DATA.glob('da2_*.npz'))
 QUICK = 'da2_70x140_batch2'

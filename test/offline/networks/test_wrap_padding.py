@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions that see across the seam."""
 
 import pytest
@@ -7,8 +9,8 @@ pytest.importorskip('torch', reason='torch is not installed (extra da_ros[traini
 import torch
 from torch import nn
 
+from training.bundling.wrap_padding import wrap_convolutions, WrapColumns
 from training.networks.dpt import DptConfig, DptHead
-from training.wrap_padding import wrap_convolutions, WrapColumns
 
 
 @pytest.mark.parametrize('mode', ['zeros', 'reflect'])

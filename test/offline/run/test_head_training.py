@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 from dataclasses import asdict
 import json
 
@@ -10,18 +12,18 @@ yaml = pytest.importorskip('yaml')
 pytest.importorskip('accelerate')
 
 from training import train  # noqa: E402
-from training.checkpoint import (  # noqa: E402
+from training.bundling.heads import trunk_sha256  # noqa: E402
+from training.checkpoints.checkpoint import (  # noqa: E402
     build,
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
+from training.data.sample import Sample  # noqa: E402
 from training.data.shards import write_shard  # noqa: E402
-from training.head_training import network_with_heads  # noqa: E402
-from training.heads import trunk_sha256  # noqa: E402
 from training.networks import build_network  # noqa: E402
-from training.sample import Sample  # noqa: E402
-from training.train_config import TrainError  # noqa: E402
+from training.run.config import TrainError  # noqa: E402
+from training.run.head_training import network_with_heads  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

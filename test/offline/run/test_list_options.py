@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Options that take a list may be given again: nothing of the first is lost."""
 
 import pytest

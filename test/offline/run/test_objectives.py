@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
 from tiny_training import TINY
@@ -6,14 +8,14 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('accelerate')
 
 from da_ros.sphere import erp_rays  # noqa: E402
-from training.augment import tilt  # noqa: E402
-from training.batches import Batch  # noqa: E402
-from training.forward import Forward, image_size, load_encoder, Prediction  # noqa: E402
+from training.data.augment import tilt  # noqa: E402
+from training.data.sample import Sample  # noqa: E402
 from training.losses import near_obstacles  # noqa: E402
 from training.networks import build_network  # noqa: E402
-from training.objectives import Case, floor_rise, make_objective, WEIGHTS  # noqa: E402
-from training.sample import Sample  # noqa: E402
-from training.train_config import config_from_dict, TrainError  # noqa: E402
+from training.run.batches import Batch  # noqa: E402
+from training.run.config import config_from_dict, TrainError  # noqa: E402
+from training.run.forward import Forward, image_size, load_encoder, Prediction  # noqa: E402
+from training.run.objectives import Case, make_objective, TERMS, WEIGHTS  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -227,6 +229,6 @@ def test_the_floor_term_reads_the_shape_whatever_the_scale(told_m):
     assert term(0.0)[0] == term(0.1)[0] == 0
     value, said = term(-0.1)
     assert value > 0.01
-    floor_rise(Case(learn.config, said, batch, shape, up, learn.area, learn.range_masks_m)
-               ).backward()
+    TERMS['floor'](Case(learn.config, said, batch, shape, up, learn.area, learn.range_masks_m)
+                   ).backward()
     assert guess.grad is None or guess.grad.abs() < 1e-7       # it says nothing of the scale

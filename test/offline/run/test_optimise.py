@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Laws of the schedule and the learning rates."""
 
 import pytest
@@ -6,10 +8,11 @@ from tiny_training import TINY
 pytest.importorskip('torch')
 pytest.importorskip('accelerate')
 
-from training import optimise, train
+from training import train
 from training.networks import build_network
-from training.optimise import parameter_groups, rate_factor, Schedule, training_time
-from training.train_config import config_from_dict, TrainError
+from training.run import optimise
+from training.run.config import config_from_dict, TrainError
+from training.run.optimise import parameter_groups, rate_factor, Schedule, training_time
 
 
 def test_schedule_ends_by_steps_time_or_deadline(monkeypatch):

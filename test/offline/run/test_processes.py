@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 from contextlib import suppress
 from datetime import timedelta
 
@@ -12,6 +14,8 @@ from accelerate.state import AcceleratorState, PartialState  # noqa: E402
 
 from da_ros.errors import DaRosError  # noqa: E402
 from training import ablate, discriminate, label, pipeline, train  # noqa: E402
+from training.run.config import TrainConfig  # noqa: E402
+from training.run.processes import BF16_UNITS, precision_on  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -47,3 +51,21 @@ def test_processes_wait_for_the_longest_shard_of_another(launched, tmp_path, com
         (train.train if command is train else command.run)(args)
     group = torch.distributed.group.WORLD._get_backend(torch.device('cpu'))
     assert group.options._timeout == timedelta(days=7)
+
+
+@pytest.mark.parametrize('units, precision', [((False, False), 'no'), ((True, False), 'bf16'),
+                                              ((False, True), 'bf16')])
+def test_bf16_is_for_cpus_that_compute_in_it(launched, monkeypatch, capsys, units, precision):
+    for name, has in zip(BF16_UNITS, units):
+        monkeypatch.setattr(torch.cpu, name, lambda has=has: has)
+    made = train.make_accelerator(TrainConfig('pano_tiny', mixed_precision='bf16'))
+    assert made.mixed_precision == precision
+    told = 'this CPU does not compute in bf16: fp32 instead' in capsys.readouterr().out
+    assert told == (precision == 'no')
+
+
+def test_other_precisions_and_devices_are_taken_as_they_are(monkeypatch):
+    for name in BF16_UNITS:
+        monkeypatch.setattr(torch.cpu, name, lambda: False)
+    assert [precision_on(*case) for case in ((True, 'no'), (False, 'bf16'), (False, 'fp16'))] == [
+        'no', 'bf16', 'fp16']

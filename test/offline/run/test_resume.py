@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Going on with a run: the same one or none; nothing of it is forgotten."""
 
 from collections import Counter
@@ -12,14 +14,13 @@ yaml = pytest.importorskip('yaml')
 pytest.importorskip('safetensors')
 pytest.importorskip('accelerate')
 
-from test_shard_damage import flip, header_of  # noqa: E402
-from test_skipped import damage_image  # noqa: E402
+from damage import damage_image, flip, header_of  # noqa: E402
 from training_setting import Setting  # noqa: E402
 
 from training import train  # noqa: E402
-from training.batches import Batches, Sources  # noqa: E402
-from training.checkpoint import load_checkpoint  # noqa: E402
-from training.train_config import read_config  # noqa: E402
+from training.checkpoints.checkpoint import load_checkpoint  # noqa: E402
+from training.run.batches import Batches, Sources  # noqa: E402
+from training.run.config import read_config  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -206,7 +207,7 @@ EVERY_STATE_IS_KEPT = """
 import os, shutil, sys
 sys.path.insert(0, os.getcwd())
 from training import train
-from training.run_folder import RunFolder
+from training.run.folder import RunFolder
 
 def save(folder, snapshot, save=RunFolder.save):
     save(folder, snapshot)
@@ -216,6 +217,7 @@ sys.exit(train.main())
 """
 
 
+@pytest.mark.slow
 def test_a_state_holds_what_all_processes_have_skipped(run):
     for number in (2, 5, 7, 11):
         damage_image(run.folder / 'data' / '00000.tar', number)

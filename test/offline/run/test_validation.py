@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
 from tiny_training import TINY
@@ -7,12 +9,13 @@ pytest.importorskip('accelerate')
 
 from training_setting import room_sample  # noqa: E402
 
+from training.data.obstacles import floor_below  # noqa: E402
 from training.data.shards import ShardSet, write_shard  # noqa: E402
-from training.forward import Forward  # noqa: E402
 from training.networks import build_network  # noqa: E402
-from training.obstacles import floor_below, obstacle_metrics, sector_table  # noqa: E402
-from training.train_config import TrainError  # noqa: E402
-from training.validation import evaluate, predict, validation_sets  # noqa: E402
+from training.run.config import TrainError  # noqa: E402
+from training.run.forward import Forward  # noqa: E402
+from training.run.validation import evaluate, predict, validation_sets  # noqa: E402
+from training.scoring.obstacles import obstacle_metrics, sector_table  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

@@ -1,47 +1,55 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 from dataclasses import replace
 import os
 from pathlib import Path
 import shutil
 
+from conftest import ROOT
 import numpy as np
 import pytest
 import yaml
 
 torch = pytest.importorskip('torch')
 
-from test_pano_tiny import FINE, make_network, noise_image, SMALL  # noqa: E402
+from small_networks import FINE, make_network, noise_image, SMALL  # noqa: E402
 
 from da_ros.bundle import load_bundle, sha256_of, write_manifest  # noqa: E402
 from da_ros.errors import DaRosError  # noqa: E402
-from training.batches import Batches, Sources  # noqa: E402
-from training.checkpoint import build, Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
+from training.bundling.graph import PanoTinyGraph, run_onnx  # noqa: E402
+from training.bundling.self_check import drawn_room  # noqa: E402
+from training.bundling.weights import grid_of_rows, network_of_bundle  # noqa: E402
+from training.checkpoints.checkpoint import build, Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
+from training.data.sample import Sample  # noqa: E402
 from training.data.shards import write_shard  # noqa: E402
 from training.export import export, Request  # noqa: E402
-from training.graph import PanoTinyGraph, run_onnx  # noqa: E402
 from training.networks import build_network  # noqa: E402
+from training.networks.dinov2 import GRID  # noqa: E402
 from training.networks.pano_tiny import PanoTiny, PanoTinyConfig  # noqa: E402
-from training.sample import Sample  # noqa: E402
-from training.self_check import drawn_room  # noqa: E402
+from training.run.batches import Batches, Sources  # noqa: E402
+from training.run.config import TrainConfig  # noqa: E402
 from training.train import main as train  # noqa: E402
-from training.train_config import read_config, TrainConfig  # noqa: E402
 from training.warm_start import (  # noqa: E402
     grow,
     main,
     measure_norms,
-    network_of_bundle,
     STATISTICS_BATCHES,
 )
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 PANO_TINY = Path('da_ros/bundles/pano_tiny')
+PANO_BASE = Path('da_ros/bundles/pano_base')
 TOY = replace(SMALL, size_hw=(128, 256))
+BASE = {'size_hw': [128, 256], 'stem': 8, 'widths': [8, 8, 16, 14], 'blocks': [1, 1, 1, 1],
+        'decoder': [8, 8, 8, 8], 'encoder_depth': 2, 'taps': [0, 1], 'harmonics': 4,
+        'feature_width': 16, 'feature_blocks': 1}
 LARGER = {'size_hw': (64, 128), 'stem': 12, 'widths': (16, 24, 32, 28), 'blocks': (2, 1, 3, 2),
           'attention_blocks': 3, 'decoder': (12, 16, 16, 24)}
 
 
 @pytest.fixture(autouse=True)
 def at_root(monkeypatch):
-    monkeypatch.chdir(Path(__file__).resolve().parent.parent)
+    monkeypatch.chdir(ROOT)
 
 
 @pytest.fixture
@@ -83,7 +91,7 @@ def says(network, image, height_m=1.2):
 def test_the_network_of_the_shipped_bundle_says_what_the_bundle_says(shards):
     bundle = load_bundle(PANO_TINY)
     image = drawn_room(bundle.size_hw)
-    wanted = run_onnx(bundle.main_graph, {'image': image, 'camera_height_m': np.float32([1.2])})
+    wanted = run_onnx(bundle.own.main, {'image': image, 'camera_height_m': np.float32([1.2])})
     network = network_of_bundle(bundle)
     measure_norms(network, Batches(Sources([shards]), TrainConfig('pano_tiny', batch=1),
                                    bundle.size_hw, 10 ** 9))
@@ -216,13 +224,6 @@ def test_a_bundle_is_grown_and_trained_on(small_bundle, shards, tmp_path, capsys
                     **checkpoint.provenance}
 
 
-def test_pano_small_fits_its_config_and_can_be_gone_on_from():
-    network = network_of_bundle(load_bundle('pano_small'))
-    assert network.config == build_network('pano_tiny', read_config(
-        Path('training/configs/pano_small.yaml')).model).config
-    assert 20e6 < sum(p.numel() for p in network.parameters()) < 30e6
-
-
 def test_a_checkpoint_is_grown(tmp_path, capsys):
     small = make_network()
     source = save_checkpoint(tmp_path / 'small.safetensors', 'pano_tiny', vars(small.config),
@@ -248,7 +249,8 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, capsys):
     other = save_checkpoint(tmp_path / 'x.safetensors', 'dap', {}, {'a': torch.zeros(1)}, {})
     assert main(['--checkpoint', str(other), '--config', 'training/configs/pano_small.yaml',
                  '--out', str(tmp_path / 'out.safetensors')]) == 1
-    assert "x.safetensors is of network 'dap'; give one of pano_tiny" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "x.safetensors is of network 'dap'; give one of pano_tiny or pano_base" in error
 
 
 def test_weights_in_the_wrong_place_are_noticed(small_bundle):
@@ -273,5 +275,83 @@ def test_a_config_of_another_network_is_refused(small_bundle, shards, tmp_path, 
 def test_other_bundles_are_refused_in_one_line(model, shards, tmp_path, capsys):
     assert main(['--bundle', model, '--data', shards, '--out', str(tmp_path / 'x')]) == 1
     error = capsys.readouterr().err
-    assert 'only fp32 bundles of pano_tiny can be gone on from' in error
+    assert 'only fp32 bundles of pano_tiny and pano_base can be gone on from' in error
     assert error.count(os.linesep) == 1 and not (tmp_path / 'x').exists()
+
+
+@pytest.fixture(scope='module')
+def base_bundle(tmp_path_factory):
+    """A small pano_base of random weights, stored in 8 bits."""
+    torch.manual_seed(2)
+    network = build_network('pano_base', BASE)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    out = tmp_path_factory.mktemp('exported') / 'base'
+    provenance = {'init': {'encoder': {'encoder': 'dinov2_small', 'licence': 'Apache-2.0'}}}
+    export(Request(Checkpoint('pano_base', BASE, network.state_dict(), provenance), out,
+                   weights='int8'))
+    return out
+
+
+def test_the_shipped_pano_base_is_gone_on_from(shards, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr('training.warm_start.STATISTICS_BATCHES', 1)
+    start = tmp_path / 'start.safetensors'
+    assert main(['--bundle', str(PANO_BASE), '--data', shards, '--out', str(start)]) == 0
+    checkpoint, bundle = load_checkpoint(start), load_bundle(PANO_BASE)
+    assert checkpoint.network == 'pano_base'
+    assert checkpoint.provenance['encoder']['licence'].startswith('Apache-2.0 (DINOv2')
+    image = drawn_room(bundle.size_hw)
+    wanted = run_onnx(bundle.own.main, {'image': image, 'camera_height_m': np.float32([1.2])})
+    range_m, probability = says(build(checkpoint), image)
+    np.testing.assert_allclose(range_m, wanted['range_m'], rtol=1e-3)
+    np.testing.assert_allclose(probability, wanted['range_mask_probability'], atol=1e-3)
+
+
+def test_a_pano_base_comes_back_with_the_encoder_that_ships(base_bundle, shards, tmp_path):
+    import onnx
+    start = tmp_path / 'start.safetensors'
+    assert main(['--bundle', str(base_bundle), '--data', shards, '--out', str(start)]) == 0
+    checkpoint = load_checkpoint(start)
+    assert checkpoint.provenance['encoder']['encoder'] == 'dinov2_small'
+    export(Request(checkpoint, tmp_path / 'again', weights='int8'))
+    before, after = ({t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(
+        folder / 'model.onnx').graph.initializer} for folder in (base_bundle, tmp_path / 'again'))
+    rounded = [name for name, array in before.items() if array.dtype == np.int8]
+    encoder = [name for name in rounded if 'encoder' in name or before[name].shape[-1] >= 384]
+    assert len(encoder) >= 2 * 4        # of the matrices of two blocks
+    for name in encoder:
+        np.testing.assert_array_equal(after[name], before[name], name)
+
+
+def test_a_pano_base_of_another_grid_has_positions_like_those_it_had():
+    torch.manual_seed(0)
+    column = torch.nn.functional.interpolate(torch.randn(1, 5, 6), size=GRID, mode='linear')
+    grid = column[..., None].expand(-1, -1, -1, GRID).double()
+    resized = {rows: torch.nn.functional.interpolate(
+        grid, size=(rows, 2 * rows), mode='bicubic').mean(-1)[0].T.numpy() for rows in (18, 24)}
+    found = torch.from_numpy(grid_of_rows(resized[18]).T)[None, ..., None].expand(-1, -1, -1, GRID)
+    for rows, tolerance in ((18, 1e-6), (24, 0.1)):
+        again = torch.nn.functional.interpolate(found, size=(rows, 2 * rows), mode='bicubic')
+        np.testing.assert_allclose(again.mean(-1)[0].T, resized[rows], atol=tolerance)
+
+
+@pytest.mark.parametrize('words, message', [
+    (['--config', 'training/configs/pano_tiny.yaml'],
+     "pano_tiny.yaml is of network 'pano_tiny'; give one of pano_base"),
+    (['--encoder', 'x.safetensors'], 'a pano_base has its own; leave it away'),
+])
+def test_a_pano_base_keeps_what_it_has(base_bundle, shards, tmp_path, capsys, words, message):
+    assert main(['--bundle', str(base_bundle), '--data', shards, *words,
+                 '--out', str(tmp_path / 'x.safetensors')]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_pano_tiny_without_an_encoder_does_not_become_a_pano_base(
+        small_bundle, shards, tmp_path, capsys):
+    config = tmp_path / 'base.yaml'
+    config.write_text(yaml.safe_dump({'network': 'pano_base', 'model': {
+        **BASE, 'widths': [8, 16, 16, 28], 'decoder': [8, 8, 16, 16]}}))
+    assert main(['--bundle', str(small_bundle), '--data', shards, '--config', str(config),
+                 '--out', str(tmp_path / 'x.safetensors')]) == 1
+    assert 'becomes a pano_base needs --encoder; training.turning makes' in capsys.readouterr().err

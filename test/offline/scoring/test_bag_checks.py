@@ -1,10 +1,12 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Flicker, drop-outs and the time-offset scan on worlds with known answers."""
 
 import numpy as np
 import pytest
 
 from da_ros.sphere import rotation_from_rpy
-from training.bag_checks import drop_outs, flicker, percentiles, suggest_offset
+from training.scoring.bags.checks import drop_outs, flicker, percentiles, suggest_offset
 from training.simulator.box_room import furnished_room, panorama
 
 H, W = 64, 128
@@ -48,6 +50,12 @@ def test_holes_in_a_stream_are_counted():
     assert found['longest_gap_s'] == pytest.approx(0.3) and found['backward'] == 0
     assert drop_outs([3, 2, 4])['backward'] == 1
     assert np.isnan(drop_outs([5])['rate_hz'])
+
+
+@pytest.mark.parametrize('stamps', [[5, 5, 5], [9, 6, 3], [7, 7, 1]])
+def test_a_stream_whose_stamps_do_not_rise_has_no_rate_and_says_how_many(stamps):
+    found = drop_outs(stamps)
+    assert found['backward'] == 2 and np.isnan(found['rate_hz'])
 
 
 def test_offset_is_found_between_the_candidates_and_refused_where_it_cannot_be_known():

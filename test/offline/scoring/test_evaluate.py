@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The evaluation command on pairs whose answer is known, with a real bundle and estimator."""
 
 import json
@@ -12,10 +14,10 @@ import pytest
 
 from training import evaluate
 from training.data.pairs import PairsError, read_pairs
-from training.metrics import error_sums
-from training.predictors import resize_range
-from training.protocols import get_protocol
-from training.scores import bootstrap_differences, FrameScores
+from training.scoring.metrics import error_sums
+from training.scoring.predictors import resize_range
+from training.scoring.protocols import get_protocol
+from training.scoring.scores import bootstrap_differences, FrameScores
 
 H, W = 64, 128
 
@@ -228,8 +230,9 @@ def test_shards_are_scored_like_pairs(tmp_path, pairs_folder):
 def test_evaluation_needs_neither_torch_nor_ros():
     code = '\n'.join(['import sys', 'for name in ("torch", "rclpy", "sensor_msgs", "open3d"):',
                       '    sys.modules[name] = None',
-                      'import training.evaluate, training.evaluate_bag, training.fusion',
-                      'import training.demo_bag, training.bag_output, da_ros.bag_writer'])
+                      'import training.evaluate, training.evaluate_bag, training.scoring.fusion',
+                      'import training.demo_bag, training.scoring.bags.output',
+                       'import da_ros.bags.bag_writer'])
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                           cwd=Path(evaluate.__file__).parent.parent)
     assert done.returncode == 0, done.stderr
@@ -254,8 +257,8 @@ def test_masks_are_scored_outdoors_apart_and_an_unreadable_shard_is_named(
 
 
 def test_drones_have_no_obstacle_sectors():
-    from training.obstacles import MAX_CAMERA_M
-    from training.scores import score_frame
+    from training.data.obstacles import MAX_CAMERA_M
+    from training.scoring.scores import score_frame
     world = room(40.0)
     low, high = (score_frame('f', ('all',), world, world, get_protocol('sphere'),
                              camera_height_m=height) for height in (1.0, MAX_CAMERA_M + 1))

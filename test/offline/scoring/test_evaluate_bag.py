@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The bag evaluation end to end: real bags, real estimator, known answers."""
 
 import csv
@@ -8,13 +10,14 @@ from coded_bundle import paint, write_coded_bundle
 import numpy as np
 import pytest
 
-from da_ros.bag import BagReader, IMAGE, POINTS, SCAN
-from da_ros.bag_writer import BagWriter
+from da_ros.bags.bag import BagReader, IMAGE, POINTS, SCAN
+from da_ros.bags.bag_writer import BagWriter
 from da_ros.scan import Scan
 from training import evaluate_bag
 from training.demo_bag import DriveConfig, START_NS, write_drive
 
 S = 10**9
+LIDAR = '--truth', '/lidar/points'
 BASE = DriveConfig(seconds=3.0, rate_hz=5.0, height=64, compressed=False, stamp_delay_s=0.0,
                    lidar_noise_m=0.0, depth_kind='32FC1', depth_every=1)
 
@@ -55,12 +58,12 @@ def published(out):
 
 
 def test_late_stamps_are_found_and_mended(tmp_path, bundle, late_bag, capsys):
-    assert run(late_bag, bundle, tmp_path, '--camera-height', 0.75) == 0
+    assert run(late_bag, bundle, tmp_path, *LIDAR, '--camera-height', 0.75) == 0
     found = report(tmp_path)
     assert found['suggested_stamp_offset_s'] == pytest.approx(-0.12, abs=0.015)
     assert 'set stamp_offset_s: -0.1' in capsys.readouterr().out
     late = published(tmp_path)['groups']['all']['abs_rel']
-    assert run(late_bag, bundle, tmp_path / 'mended', '--camera-height', 0.75,
+    assert run(late_bag, bundle, tmp_path / 'mended', *LIDAR, '--camera-height', 0.75,
                '--stamp-offset', -0.12) == 0
     mended = published(tmp_path / 'mended')['groups']['all']
     assert mended['abs_rel'] < 0.6 * late              # pixels of 2.8 degrees
@@ -95,6 +98,7 @@ def test_without_truth_consistency_and_latency_are_measured_and_said_so(
     assert run(late_bag, bundle, tmp_path, '--truth', 'none', '--every', 3) == 0
     assert 'No truth in this bag: consistency and latency only.' in capsys.readouterr().out
     found = report(tmp_path)
+    assert found['stream']['rate_hz'] == pytest.approx(5, rel=0.01)      # not of every third
     assert found['latency_ms']['p50'] > 0 and np.isfinite(found['flicker']['p50'])
     assert all(row['abs_rel'] == 'nan' for row in rows(tmp_path))
 
@@ -106,6 +110,21 @@ def test_truth_that_never_overlaps_is_an_error_after_the_report(tmp_path, bundle
     assert 'no frame has truth: images span 1700000000.000' in error
     assert '/lidar/points spans 1700001000' in error
     assert len(rows(tmp_path / 'out')) == 5
+
+
+@pytest.mark.parametrize('points', [np.zeros((9, 3)), np.full((9, 3), np.nan),
+                                    np.zeros((0, 3)), np.full((9, 3), 0.03)])
+def test_truth_without_a_measurement_is_not_blamed_on_clocks(tmp_path, bundle, capsys, points):
+    with BagWriter(tmp_path / 'bag') as bag:
+        for i in range(3):
+            bag.write('/camera/image', bag.image(
+                S, 'camera', paint(np.full((64, 128), 3.0)), 'bgr8'), i * S)
+            bag.write('/lidar', bag.points(S, 'camera', points.astype(np.float32)), i * S)
+    assert run(tmp_path / 'bag', bundle, tmp_path / 'out') == 1
+    told = capsys.readouterr()
+    assert 'no message of /lidar holds a measurement: all are NaN, outside' in told.err
+    assert 'check the clocks' not in told.out + told.err
+    assert '3 images, 3 used, rate not known, 2 stamps that do not rise' in told.out
 
 
 def test_missing_transform_names_the_link_and_an_extrinsic_replaces_it(
@@ -166,9 +185,9 @@ def test_pinhole_depth_with_camera_info_and_laser_scan_serve_as_truth(tmp_path, 
             bag.write('/camera/image', bag.image(stamp, 'camera_optical', paint(wall), 'bgr8'),
                       stamp)
             bag.write('/depth/image', bag.image(stamp, 'camera_optical', np.full(
-                (30, 40), 4.0, np.float32), '32FC1'), stamp)
+                (30, 40), 4.02, np.float32), '32FC1'), stamp)
             bag.write('/scan', bag.scan(stamp, 'lidar', Scan(
-                np.full(90, 4.0, np.float32), -np.pi, np.pi / 45, 0.1, 10.0)), stamp)
+                np.full(90, 4.02, np.float32), -np.pi, np.pi / 45, 0.1, 10.0)), stamp)
     for topic in ('/depth/image', '/scan'):
         out = tmp_path / topic.replace('/', '')
         assert run(tmp_path / 'bag', bundle, out, '--truth', topic) == 0
@@ -223,7 +242,8 @@ def test_demo_drive_starts_at_its_epoch_and_keeps_frames_connected(late_bag):
     with BagReader(late_bag) as bag:
         tree = bag.transforms()
         assert tree.root('camera_optical_frame') == tree.root('lidar_link') == 'odom'
-        assert tree.root_from('camera_link', START_NS)[2, 3] == pytest.approx(0.75)
+        pose = tree.between('odom', START_NS, 'camera_link', START_NS)
+        assert pose[2, 3] == pytest.approx(0.75)
 
 
 def test_scale_invariant_bundle_is_judged_aligned_or_with_the_scale_it_is_given(tmp_path, capsys):

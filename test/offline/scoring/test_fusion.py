@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The fusion baseline: geometry of the views, merging, and its place in the evaluation."""
 
 import pytest
@@ -14,7 +16,7 @@ from onnx import helper, numpy_helper, TensorProto
 
 from da_ros.sphere import erp_rays
 from training import evaluate
-from training.fusion import (
+from training.scoring.fusion import (
     FusionError,
     FusionPredictor,
     merge,

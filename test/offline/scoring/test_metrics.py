@@ -1,10 +1,13 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The metrics against the numbers of the papers' own code, and against closed forms."""
 
+from conftest import ROOT
 import numpy as np
 import pytest
 
-from training.alignment import alignment, median_scale, scale_and_shift, weighted_median
-from training.metrics import (
+from training.scoring.alignment import alignment, median_scale, scale_and_shift, weighted_median
+from training.scoring.metrics import (
     band_sums,
     edge_counts,
     edge_metrics,
@@ -17,7 +20,7 @@ from training.metrics import (
     seam_sums,
     within_threshold,
 )
-from training.protocols import aligned_with, compare, get_protocol, ProtocolError
+from training.scoring.protocols import aligned_with, compare, get_protocol, ProtocolError
 
 H, W = 48, 96
 DA2_ORDER = ('abs_rel', 'sq_rel', 'rmse_m', 'rmse_log', 'log10', 'delta_1', 'delta_2', 'delta_3',
@@ -25,8 +28,8 @@ DA2_ORDER = ('abs_rel', 'sq_rel', 'rmse_m', 'rmse_log', 'log10', 'delta_1', 'del
 
 
 @pytest.fixture(scope='module')
-def golden(request):
-    return np.load(request.path.parent / 'data' / 'metrics_geometry.npz')
+def golden():
+    return np.load(ROOT / 'test' / 'data' / 'metrics_geometry.npz')
 
 
 def scores(pred, target, protocol, **kwargs):

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 import json
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from training.model_card import (
     rows_of,
     score,
 )
+from training.scoring.card import HEADING
 
 SIZE = (32, 64)
 
@@ -102,5 +105,59 @@ def test_a_report_becomes_rows_not_told_and_told_the_height(tmp_path, capsys):
     assert out.strip().endswith('Range mask IoU: 20 m, outdoor 0.900')
     assert main(['--report', str(tmp_path / 'none.json')]) == 1
     assert 'none.json' in capsys.readouterr().err
+    assert main(['--report', str(file), '--bundle', 'other']) == 1
+    assert "the report holds b, not 'other'; evaluate that bundle" in capsys.readouterr().err
     assert main([]) == 1
     assert 'give --bundle and --data, or --report' in capsys.readouterr().err
+
+
+def free_space_report(folder: Path) -> Path:
+    """Write the report of a bundle that sees nothing on two of the labelled photographs."""
+    from training.data.free_space import read_photographs
+    from training.scoring.free_space_report import evaluate_photographs
+
+    class Blind:
+        name, uses_camera_height, range_masks_m = 'b', True, ()
+
+        def range_m(self, image, camera_height_m):
+            return np.full((64, 128), 3.0, np.float32)
+
+    photographs = [p for p in read_photographs() if p.name in ('ph_lab', 'ph_esplanade')]
+    evaluate_photographs([Blind()], photographs, folder)
+    return folder / 'report.json'
+
+
+def test_a_card_begins_with_the_photographs_then_pairs_then_renderings(tmp_path, capsys):
+    rendered = tmp_path / 'rendered' / 'report.json'
+    rendered.parent.mkdir()
+    row = {'obstacles': 8.0, 'miss_rate': 0.25, 'late_rate': 0.125, 'thin_obstacles': 0.0,
+           'thin_miss_rate': None}
+    told = {'groups': {}, 'obstacles_by_range': {'0-0.5 m': row}}
+    rendered.write_text(json.dumps({'predictors': {'b': {'masks': {}, 'variants': {
+        'unaligned': {'groups': {}}, 'known camera height': told}}}}))
+    card, rows = tmp_path / 'README.md', tmp_path / 'rows.json'
+    card.write_text(f'# b\n\nbefore\n\n{HEADING}\n\nstale table\n\n## Next\n\nafter\n')
+    photographs = free_space_report(tmp_path / 'free_space')
+    assert main(['--report', str(rendered), '--card', str(card), '--json', str(rows),
+                 '--note', 'Two cores.', '--report', str(photographs)]) == 0
+    text = card.read_text()
+    assert text.startswith(f'# b\n\nbefore\n\n{HEADING}\n\nTwo cores.')
+    assert text.endswith('\n## Next\n\nafter\n') and 'stale table' not in text
+    assert text.index('### free_space') < text.index('### rendered')
+    assert '| all, height told, pooled | 2 | 0.' in text
+    assert '| probability of a miss by true distance | obstacles | missed, told' in text
+    assert '| glass and mirrors | 13 | ' in text and '| all others | 40 | ' in text
+    assert '| 0-0.5 m | 8 | 25 % | 12 % | - |' in text
+    listed = json.loads(rows.read_text())
+    assert {row['metric'] for row in listed} >= {'found', 'false_alarm', 'log_error_near'}
+    assert listed[0]['images'] == 2 and set(listed[0]) >= {'pooled', 'mean', 'variant'}
+    assert main(['--report', str(rendered), '--card', str(card.rename(tmp_path / 'x.md'))]) == 0
+    card.write_text('# no section')
+    assert main(['--report', str(rendered), '--card', str(card)]) == 1
+    assert "has no place for the tables: add the heading '## Accuracy'" in capsys.readouterr().err
+
+
+def test_a_stereo_pair_is_measured_with_holes():
+    pair = Pair('real_stereo_room', Path(), Path(), tier='S')
+    assert list(rows_of(pair, 'kept')) == ['S triangulated from a stereo pair']
+    assert not pair.complete and 'tier S' in pair.groups

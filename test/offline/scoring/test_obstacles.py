@@ -1,18 +1,13 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The obstacle metrics on worlds with a known answer."""
 
 import numpy as np
 import pytest
 
 from da_ros.sphere import erp_rays
-from training.obstacles import (
-    by_range,
-    by_width,
-    floor_below,
-    nearest_per_col,
-    obstacle_metrics,
-    sector_table,
-    thin_pixels,
-)
+from training.data.obstacles import floor_below, nearest_per_col, thin_pixels
+from training.scoring.obstacles import by_range, by_width, obstacle_metrics, sector_table
 
 H, W = 180, 360
 HEIGHT_M = 0.8

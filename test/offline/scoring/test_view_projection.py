@@ -1,10 +1,12 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Points of another sensor in the panorama."""
 
 import numpy as np
 import pytest
 
 from da_ros.sphere import erp_rays
-from training.projection import pinhole_points, project_points, remove_hidden
+from training.scoring.projection import pinhole_points, project_points, remove_hidden
 from training.simulator.box_room import cast, furnished_room, lidar_points, panorama
 
 H, W = 64, 128

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The command: which shards it keeps, which it refuses; the pictures are test_simulator.py's."""
 
 import json
@@ -11,8 +13,8 @@ pytest.importorskip('open3d', reason='open3d cannot be imported (its wheel needs
                     exc_type=ImportError)
 
 from training import simulate
+from training.data.sample import Sample
 from training.data.shards import read_shard, ShardSet, write_shard
-from training.sample import Sample
 
 
 @pytest.fixture
@@ -121,3 +123,17 @@ def test_a_sheet_of_no_image_is_one_line(tmp_path, capsys):
 def test_what_must_be_at_least_one_is_refused(option, words, capsys):
     assert simulate.main([*words, option, '0']) == 1
     assert capsys.readouterr().err == f'error: {option} must be at least 1, got 0\n'
+
+
+@pytest.mark.parametrize('more, text', [
+    (['--sequence', '4'], 'leave --sequence out'), (['--mix', 'home=1'], 'leave --mix out'),
+    (['--high', '0.1'], 'leave --high out'), (['--size', '256x512'], 'it is 320x640')])
+def test_photographs_refuse_what_they_would_not_heed(words, capsys, more, text):
+    assert simulate.main([*words, '--photographs', 'x', *more]) == 1
+    assert text in capsys.readouterr().err
+
+
+def test_a_folder_of_other_photographs_is_refused(words, capsys):
+    assert simulate.main([*words, '--count', '4', '--photographs', 'x']) == 0
+    assert simulate.main([*words, '--count', '4', '--photographs', 'y']) == 1
+    assert 'photographs' in capsys.readouterr().err

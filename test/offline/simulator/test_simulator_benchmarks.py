@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The fixed evaluation sets and the two ray casters."""
 
 from pathlib import Path
@@ -15,8 +17,9 @@ from test_simulator import assets  # noqa: F401
 from training import simulate
 from training.data.shards import read_shard
 from training.simulator import benchmarks
-from training.simulator.casters import make_caster, Open3DCaster
+from training.simulator.casters import Open3DCaster
 from training.simulator.generate import check_mix, MixConfig
+from training.simulator.scene import make_caster
 from training.simulator.shapes import box, ellipsoid, moved, rod
 from training.simulator.textures import SimulatorError
 from training.simulator.views import ViewConfig

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 DAP-2M, the labelled outdoor part: panoramas of a drone simulator (DAP section 3.1).
 

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Deep360, rendered streets as panoramas: an evaluation set of DAP.
 

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Dynamic Replica, rendered rooms with people and animals (DA² table 4).
 
@@ -17,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.curation.placement import Pinhole, range_from_depth
 from training.data.files import clean_range, DataError, Pair, read_counts, Views
+from training.data.placement import Pinhole, range_from_depth
 
 
 def samples(root, split: str = 'train') -> Views:

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Hypersim, indoor rendering (DA² table 4).
 
@@ -14,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.curation.placement import pinhole_from_field
 from training.data.files import clean_range, pairs_of, read_hdf5, Views
+from training.data.placement import pinhole_from_field
 
 FIELD_RAD = np.pi / 3
 

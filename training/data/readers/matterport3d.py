@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Matterport3D as panoramas: scanned homes, an evaluation set of both papers.
 

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 MVS-Synth, rendered streets of a game (DA² table 4).
 
@@ -18,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-from training.curation.placement import Pinhole, range_from_depth
 from training.data.files import (
     clean_range,
     DataError,
@@ -28,6 +29,7 @@ from training.data.files import (
     read_text,
     Views,
 )
+from training.data.placement import Pinhole, range_from_depth
 
 
 def samples(root, metres_per_unit: float | None = None) -> Views:

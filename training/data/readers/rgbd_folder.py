@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Your own perspective RGB-D: `NAME.jpg` or `NAME.png` beside `NAME_depth_mm.png`.
 
@@ -11,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from training.curation.placement import pinhole_from_field, range_from_depth
 from training.data.files import (
     clean_range,
     DataError,
@@ -20,6 +21,7 @@ from training.data.files import (
     read_counts,
     Views,
 )
+from training.data.placement import pinhole_from_field, range_from_depth
 
 SUFFIX = '_depth_mm.png'
 

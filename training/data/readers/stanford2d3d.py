@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Stanford 2D-3D-S, scanned offices as panoramas: an evaluation set of both papers.
 

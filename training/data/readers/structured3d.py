@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Structured3D, rendered rooms as panoramas (DAP section 3.1, DA² table 4).
 

@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Virtual KITTI 2, outdoor rendering (DA² table 4).
 
@@ -14,7 +16,6 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from training.curation.placement import Pinhole, range_from_depth
 from training.data.files import (
     clean_range,
     DataError,
@@ -23,6 +24,7 @@ from training.data.files import (
     read_text,
     Views,
 )
+from training.data.placement import Pinhole, range_from_depth
 
 SKY = 65535
 

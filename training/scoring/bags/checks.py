@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Checks over time: flicker under known motion, drop-outs, and when the camera really looked."""
 
 from __future__ import annotations
@@ -8,12 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros.points import sphere_uniform_index
+from da_ros.bags.transforms import TransformError
+from da_ros.derived.thinning import sphere_uniform_index
 from da_ros.range_map import resample_nearest
 from da_ros.sphere import erp_rays
-from da_ros.transforms import TransformError
-from training.bag_truth import Observation, TruthSource
-from training.projection import project_points
+from training.scoring.bags.truth import Observation, TruthSource
+from training.scoring.projection import project_points
 
 Array = NDArray[np.floating]
 COARSE_HW = (128, 256)
@@ -39,6 +41,8 @@ def flicker(before: Array, now: Array, now_from_before: Array, truth_before: Arr
     found, expected = _carried(before, index, now_from_before)
     ratio = np.ravel(now)[found] / expected
     good = np.isfinite(ratio) & (ratio > 0)
+    # Without truth, what moves is a minority that the median bears; with it, a person who fills
+    # the view must not be taken for flicker.
     if truth_before is not None and truth_now is not None:
         where, distance = _carried(truth_before, index, now_from_before)
         change = np.ravel(truth_now)[where] / distance
@@ -77,6 +81,8 @@ class OffsetScan:
     def add(self, stamp_ns: int, camera: str, pred: Array, source: TruthSource) -> None:
         """Keep a frame and the truth around it, both coarse."""
         seen = [(o, o.sparse_points(source.body_from_frame)) for o in source.around(stamp_ns)]
+        # Points of one moment serve for all offsets where TF carries them: three are enough, and
+        # a drive of an hour stays in memory.
         if source.tree.is_moving(camera) and source.body_from_sensor is None:
             seen = sorted(seen, key=lambda s: abs(s[0].stamp_ns - stamp_ns))[:3]
         slim = [(Observation(o.stamp_ns, o.frame), points) for o, points in seen]
@@ -95,6 +101,7 @@ class OffsetScan:
         for row, (sample, moves) in enumerate(zip(self.samples, moving)):
             for column, offset in enumerate(OFFSETS_S):
                 errors[row, column] = self._error(sample, offset, source, moves)
+        # Frames that lack truth at some offsets would shift the mean there and fake a minimum.
         complete = np.isfinite(errors).all(axis=1)
         if not complete.any():
             return OFFSETS_S, np.full(len(OFFSETS_S), np.nan)
@@ -117,6 +124,8 @@ class OffsetScan:
         known = np.isfinite(target) & np.isfinite(pred) & (pred > 0)
         if known.sum() < 50:
             return float('nan')
+        # Scale is not the question here, and a clip keeps the edges of near things, which are
+        # wrong by factors at any offset, from drowning the rest.
         log_ratio = np.log(pred[known].astype(np.float32) / target[known])
         return float(np.minimum(np.abs(log_ratio - np.median(log_ratio)), 0.5).mean())
 
@@ -131,6 +140,7 @@ def suggest_offset(offsets_s: Array, errors: Array) -> tuple[float, str]:
         return float('nan'), 'no time-offset scan: too few frames with truth on all sides'
     best = int(np.argmin(errors))
     now = errors[int(np.argmin(np.abs(offsets_s)))]
+    # Below some per cent the minimum is where the noise is lowest, and advice would be a guess.
     contrast = float(errors.max() / max(errors[best], 1e-9))
     if contrast < 1.03:
         return float('nan'), ('the time-offset scan is flat: too little motion, or a prediction '
@@ -158,7 +168,8 @@ def drop_outs(stamps_ns: Sequence[int]) -> dict[str, float]:
     steps = np.diff(np.asarray(stamps_ns, np.int64)) / 1e9
     rising = steps[steps > 0]
     if not rising.size:
-        return dict.fromkeys(('rate_hz', 'missing', 'longest_gap_s', 'backward'), float('nan'))
+        return dict.fromkeys(('rate_hz', 'missing', 'longest_gap_s'), float('nan')) | {
+            'backward': float(len(steps))}
     period = float(np.median(rising))
     holes = rising[rising > 1.5 * period]
     return {'rate_hz': 1 / period, 'missing': float(np.sum(np.rint(holes / period) - 1)),

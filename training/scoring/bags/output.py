@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A new bag with predictions beside the truth, to open in RViz or Foxglove."""
 
 from __future__ import annotations
@@ -7,14 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros.bag import BagReader, header_ns, Message, TF
-from da_ros.bag_writer import BagWriter
-from da_ros.config import PointsConfig, ScanConfig
-from da_ros.points import PointProjector
+from da_ros.bags.bag import BagReader, Message, TF
+from da_ros.bags.bag_writer import BagWriter
+from da_ros.bags.transforms import quaternion_from
+from da_ros.config import Config
+from da_ros.derived.frame import Derivation
+from da_ros.memory.stages import Remembered
 from da_ros.range_map import RangeMap
-from da_ros.scan import ScanProjector
 from da_ros.sphere import BODY_FROM_OPTICAL
-from da_ros.transforms import quaternion_from
+from da_ros.stamps import stamp_ns
 
 
 class OutputBag:
@@ -25,15 +28,16 @@ class OutputBag:
     copied, and the body frame is joined to the camera's by a static transform.
     """
 
-    def __init__(self, path: str | Path, source: BagReader, image_topic: str):
+    def __init__(self, path: str | Path, source: BagReader, image_topic: str, axes: str):
         """
         Create the bag.
 
+        :param axes: axes of the camera's frame_id, optical or body
         :raises BagError: if the folder exists
         """
-        self._bag = BagWriter(path, 'mcap')
+        self._bag, self._axes = BagWriter(path, 'mcap'), axes
         self._image_topic = image_topic.removesuffix('/compressed') + '/compressed'
-        self._projectors: tuple[PointProjector, ScanProjector] | None = None
+        self._derivation = Derivation()
         frames = self._copy_transforms(source)
         self._frames = frames
 
@@ -45,51 +49,45 @@ class OutputBag:
                 move, turn = link.transform.translation, link.transform.rotation
                 frames.add(link.child_frame_id.lstrip('/'))
                 self._bag.write(message.topic, self._bag.transform(
-                    header_ns(link), link.header.frame_id.lstrip('/'),
+                    stamp_ns(link), link.header.frame_id.lstrip('/'),
                     link.child_frame_id.lstrip('/'), (move.x, move.y, move.z),
                     (turn.x, turn.y, turn.z, turn.w)), message.log_ns)
         return frames
 
-    def write(self, message: Message, range_map: RangeMap,
-              target: NDArray[np.float32] | None) -> None:
-        """Append the outputs of one frame under its stamp."""
-        bag, header = self._bag, message.decode().header
-        stamp_ns, log_ns = int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec), \
-            message.log_ns
-        camera = header.frame_id.lstrip('/')
-        body = self._body(camera, stamp_ns, log_ns)
-        points, scan = self._project(range_map)
-        bag.write(self._image_topic, bag.compressed(stamp_ns, camera, range_map.image), log_ns)
-        bag.write('/da_ros/depth/image', bag.image(stamp_ns, camera, range_map.range_m, '32FC1'),
-                  log_ns)
-        bag.write('/da_ros/points', bag.points(stamp_ns, body, points.project(range_map)), log_ns)
-        bag.write('/da_ros/scan', bag.scan(stamp_ns, body, scan.project(range_map)), log_ns)
-        if target is not None and np.isfinite(target).any():
-            bag.write('/truth/depth/image', bag.image(stamp_ns, camera, target, '32FC1'), log_ns)
+    def write(self, message: Message, range_map: RangeMap, target: NDArray[np.float32] | None,
+              config: Config, remembered: Remembered | None = None) -> None:
+        """
+        Append the outputs of one frame under its stamp.
 
-    def _body(self, camera: str, stamp_ns: int, log_ns: int) -> str:
+        :param config: of scan and cloud
+        :param remembered: what they show; None = the range map
+        """
+        bag, msg, log_ns = self._bag, message.decode(), message.log_ns
+        stamp, camera = stamp_ns(msg), msg.header.frame_id.lstrip('/')
+        body = self._body(camera, stamp, log_ns)
+        remembered = remembered or Remembered(range_map)
+        derived = self._derivation.of(remembered.range_map, config, range_map, remembered.near)
+        bag.write(self._image_topic, bag.compressed(stamp, camera, range_map.image), log_ns)
+        bag.write('/da_ros/depth/image', bag.image(stamp, camera, range_map.range_m, '32FC1'),
+                  log_ns)
+        bag.write('/da_ros/points', bag.points(stamp, body, derived.points()), log_ns)
+        bag.write('/da_ros/scan', bag.scan(stamp, body, derived.scan()), log_ns)
+        if target is not None and np.isfinite(target).any():
+            bag.write('/truth/depth/image', bag.image(stamp, camera, target, '32FC1'), log_ns)
+
+    def _body(self, camera: str, stamp: int, log_ns: int) -> str:
         """Return the body frame of a camera; publish its link once if the bag lacks it."""
-        body = camera
-        for suffix in ('_optical_frame', '_frame'):
-            if camera.endswith(suffix):
-                body = camera.removesuffix(suffix) + '_link'
-                break
-        if body != camera and body not in self._frames:
+        if self._axes == 'body':
+            return camera
+        stem = next((camera.removesuffix(suffix) for suffix in ('_optical_frame', '_frame')
+                     if camera.endswith(suffix)), camera)
+        body = f'{stem}_link'
+        if body not in self._frames:
             self._frames.add(body)
             turn = quaternion_from(BODY_FROM_OPTICAL.T).tolist()
             self._bag.write('/tf_static', self._bag.transform(
-                stamp_ns, camera, body, (0.0, 0.0, 0.0), turn), log_ns)
+                stamp, camera, body, (0.0, 0.0, 0.0), turn), log_ns)
         return body
-
-    def _project(self, range_map: RangeMap) -> tuple[PointProjector, ScanProjector]:
-        if self._projectors is None:
-            scan = ScanConfig()
-            self._projectors = (
-                PointProjector(range_map.size_hw, PointsConfig().max_points),
-                ScanProjector(range_map.size_hw, scan.beams,
-                              (scan.min_height_m, scan.max_height_m), range_map.min_range_m,
-                              range_map.limit_m))
-        return self._projectors
 
     def close(self) -> None:
         """Write the index and close."""

@@ -1,32 +1,27 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Truth for the frames of a bag: depth images, LiDAR clouds or scans, as range maps."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from da_ros.bag import (
-    BagError,
-    CAMERA_INFO,
-    COMPRESSED,
-    header_ns,
-    IMAGE,
-    Message,
-    POINTS,
-    points_of,
-    range_image_of,
-    SCAN,
-    scan_points_of,
-)
+from da_ros.bags.bag import CAMERA_INFO, COMPRESSED, IMAGE, Message, POINTS, SCAN
+from da_ros.bags.contents import points_of, range_image_of, scan_points_of
+from da_ros.bags.storage import BagError
+from da_ros.bags.transforms import TransformTree
 from da_ros.range_map import resample_nearest
 from da_ros.sphere import BODY_FROM_OPTICAL, erp_rays
-from da_ros.transforms import TransformTree
-from training.projection import pinhole_points, project_points, remove_hidden
+from da_ros.stamps import stamp_ns
+from training.scoring.projection import pinhole_points, project_points, remove_hidden
 
 TRUTH_KINDS = (POINTS, SCAN, IMAGE, COMPRESSED)
+LEAST_RANGE_M = 0.1             # nearer to the sensor is no return; real sensors begin farther
 KEEP_NS = 700_000_000           # how long truth waits for frames that are stamped otherwise
 
 
@@ -56,7 +51,8 @@ class TruthSource:
 
     def __init__(self, topic: str, kind: str, tree: TransformTree, size_hw: tuple[int, int],
                  body_from_frame: NDArray[np.float64], tolerance_s: float = 0.06,
-                 body_from_sensor: NDArray[np.float64] | None = None):
+                 body_from_sensor: NDArray[np.float64] | None = None,
+                 min_range_m: float = LEAST_RANGE_M):
         """
         Prepare an empty buffer.
 
@@ -68,10 +64,12 @@ class TruthSource:
         :param tolerance_s: truth farther in time from a frame does not belong to it [s]
         :param body_from_sensor: (4, 4) fixed pose of the sensor in the camera's body frame; None =
             from TF, with the motion between the two stamps
+        :param min_range_m: what is nearer to the sensor is no return; a robot's mast may be [m]
         """
         self.topic, self.kind, self.tree, self.size_hw = topic, kind, tree, size_hw
         self.body_from_frame, self.tolerance_ns = body_from_frame, round(tolerance_s * 1e9)
-        self.body_from_sensor = body_from_sensor
+        self.body_from_sensor, self.min_range_m = body_from_sensor, min_range_m
+        self.measured = self.too_near = 0          # points or pixels, over all messages
         self.camera_matrix: NDArray[np.float64] | None = None
         self.first_ns = self.last_ns = 0
         self.recent: deque[Observation] = deque()
@@ -86,26 +84,40 @@ class TruthSource:
         if message.kind == CAMERA_INFO:
             self.camera_matrix = np.asarray(getattr(msg, 'k', getattr(msg, 'K', None)), np.float64)
             return
-        stamp_ns, frame = header_ns(msg), msg.header.frame_id.lstrip('/')
-        self.recent.append(self._observation(msg, stamp_ns, frame))
-        self.first_ns = min(self.first_ns or stamp_ns, stamp_ns)
-        self.last_ns = max(self.last_ns, stamp_ns)
+        seen = self._observation(msg)
+        self.recent.append(seen)
+        self.first_ns = min(self.first_ns or seen.stamp_ns, seen.stamp_ns)
+        self.last_ns = max(self.last_ns, seen.stamp_ns)
         while self.recent and self.recent[0].stamp_ns < self.last_ns - 2 * KEEP_NS:
             self.recent.popleft()
 
-    def _observation(self, msg, stamp_ns: int, frame: str) -> Observation:
-        if self.kind == POINTS:
-            return Observation(stamp_ns, frame, points=points_of(msg))
-        if self.kind == SCAN:
-            return Observation(stamp_ns, frame, points=scan_points_of(msg))
+    def _observation(self, msg: Any) -> Observation:
+        stamp, frame = stamp_ns(msg), msg.header.frame_id.lstrip('/')
+        if self.kind in (POINTS, SCAN):
+            points = points_of(msg) if self.kind == POINTS else scan_points_of(msg)
+            return Observation(stamp, frame, points=self._returns(points))
         depth = range_image_of(msg)
         if depth.shape[1] == 2 * depth.shape[0]:
-            return Observation(stamp_ns, frame, range_m=depth)
+            near = depth < self.min_range_m
+            self.measured += int(np.isfinite(depth).sum())
+            self.too_near += int(near.sum())
+            return Observation(stamp, frame, range_m=np.where(near, np.float32(np.nan), depth))
         if self.camera_matrix is None:
             raise BagError(
                 f'{self.topic} is {depth.shape[1]} x {depth.shape[0]} px, so it is no panorama, '
                 'and no CameraInfo came before it; record its camera_info or give --truth-info')
-        return Observation(stamp_ns, frame, points=pinhole_points(depth, self.camera_matrix))
+        try:
+            points = pinhole_points(depth, self.camera_matrix)
+        except ValueError as error:          # an uncalibrated camera says so by zeros
+            raise BagError(f'{self.topic}: {error}; calibrate it, or give --truth-info') from error
+        return Observation(stamp, frame, points=self._returns(points))
+
+    def _returns(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Leave out what drivers write for "no return": points at the sensor's own place."""
+        far = np.einsum('ij,ij->i', points, points) >= self.min_range_m ** 2
+        self.measured += len(far)
+        self.too_near += int((~far).sum())
+        return points if far.all() else points[far]
 
     def nearest(self, stamp_ns: int) -> Observation | None:
         """Return the observation nearest in time, None if none is within the tolerance."""
@@ -113,6 +125,10 @@ class TruthSource:
         if found is None or abs(found.stamp_ns - stamp_ns) > self.tolerance_ns:
             return None
         return found
+
+    def distance_s(self, stamp_ns: int) -> float:
+        """Return how far in time the nearest observation is [s]; inf without one."""
+        return min((abs(o.stamp_ns - stamp_ns) for o in self.recent), default=np.inf) / 1e9
 
     def around(self, stamp_ns: int) -> list[Observation]:
         """Return all observations kept around a time."""
@@ -127,6 +143,8 @@ class TruthSource:
         :return: (H, W) float32 m; NaN unknown
         :raises TransformError: if the sensor's frame is not connected with the camera's
         """
+        # In the camera's own frame no point is projected, so that exact truth stays exact; its
+        # motion within the tolerance is left out of account.
         if seen.range_m is not None and seen.frame == camera:
             return resample_nearest(seen.range_m, *self.size_hw)
         points = seen.points
@@ -136,6 +154,7 @@ class TruthSource:
             known = np.isfinite(seen.range_m)
             points = (rays[known] * seen.range_m[known][:, None]).astype(np.float32)
         moved = self.in_body(points, seen, camera, stamp_ns)
+        # The sensor sees behind what hides things from the camera, between its own rays.
         return remove_hidden(project_points(moved, *self.size_hw))
 
     def in_body(self, points: NDArray[np.float32], seen: Observation, camera: str,

@@ -1,13 +1,15 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Large things that fill the view from close by: counters, cupboards, machines, crates."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from training.simulator.makers.things import make_thing, Thing
 from training.simulator.materials import glass, mirror, random_colour, random_material
 from training.simulator.scene import Material
 from training.simulator.shapes import box, cylinder, lathe, moved, rod, tube
-from training.simulator.things import make_thing, Thing
 
 
 def _on_top(rng, x: float, y: float, z: float, most: int = 5) -> list:

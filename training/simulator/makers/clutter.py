@@ -1,13 +1,15 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Small things that lie about: bags, shoes, bottles, books, balls, buckets, tools, toys."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from training.simulator.makers.things import make_thing, Thing
 from training.simulator.materials import random_colour, random_material
 from training.simulator.scene import Material
 from training.simulator.shapes import box, ellipsoid, lathe, moved, ring, rod, tube
-from training.simulator.things import make_thing, Thing
 
 
 def _plain(rng) -> Material:

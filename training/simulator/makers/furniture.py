@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """
 Furniture and stock of homes, offices and depots, of boxes, cylinders and ellipsoids.
 
@@ -8,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from training.simulator.makers.things import legs, make_thing, Thing
 from training.simulator.materials import random_colour, random_material
 from training.simulator.scene import Material
 from training.simulator.shapes import box, cylinder, ellipsoid, lathe, moved, rod
-from training.simulator.things import legs, make_thing, Thing
 
 
 def table(rng, store) -> Thing:

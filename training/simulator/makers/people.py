@@ -1,22 +1,28 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """People of simple shapes, clothed: standing, walking, reaching, sitting, crouching."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from training.simulator.makers.things import legs, make_thing, Thing
 from training.simulator.materials import random_colour, random_material
 from training.simulator.scene import Material
 from training.simulator.shapes import box, ellipsoid, lathe, moved, rod
-from training.simulator.things import legs, make_thing, Thing
 
 # Hip and shoulder height, knee and foot forward of the hip, knee height; shares of body height.
 POSES = {'standing': (0.52, 0.0, 0.0, 0.27), 'walking': (0.51, 0.06, 0.14, 0.27),
          'sitting': (0.27, 0.24, 0.24, 0.27), 'crouching': (0.18, 0.2, 0.04, 0.3)}
 
 
-def person(rng, store) -> Thing:
-    """Return somebody of 1 to 2 m who looks along x; a third of them sit or crouch."""
-    pose = str(rng.choice(list(POSES), p=[0.4, 0.26, 0.24, 0.1]))
+def person(rng, store, pose: str = '') -> Thing:
+    """
+    Return somebody of 1 to 2 m who looks along x; a third of them sit or crouch.
+
+    :param pose: one of POSES; '' = any
+    """
+    pose = pose or str(rng.choice(list(POSES), p=[0.4, 0.26, 0.24, 0.1]))
     tall = float(rng.choice([rng.uniform(1.5, 2.0), rng.uniform(1.0, 1.5)], p=[0.85, 0.15]))
     wide = rng.uniform(0.095, 0.14)
     shirt, trousers = _clothes(rng, store), _clothes(rng, store)

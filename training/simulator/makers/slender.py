@@ -1,13 +1,15 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Thin obstacles: poles, sign posts, stands, stools, railings, cables, frames, bicycles."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from training.simulator.makers.things import make_thing, Thing
 from training.simulator.materials import glass, random_colour, random_material
 from training.simulator.scene import Material
 from training.simulator.shapes import box, cylinder, ellipsoid, lathe, moved, ring, rod, tube
-from training.simulator.things import make_thing, Thing
 
 
 def _paint(rng, store) -> Material:

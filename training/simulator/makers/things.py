@@ -1,3 +1,5 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a maker returns: the parts of one thing, ready to be placed. Makers take (rng, store)."""
 
 from __future__ import annotations

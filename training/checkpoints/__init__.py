@@ -1,0 +1,3 @@
+# Copyright 2026 da_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Weights as files: ours, the released ones, and reading either."""

@@ -23,6 +23,16 @@ DISCOVERY_S = 1.0       # until both ends of a topic know each other
 LAST_WORDS_S = 2.0      # for what was lost and is asked for again
 
 
+def image(height: int) -> Image:
+    """Return a bgr8 panorama of noise of *height* rows."""
+    width = 2 * height
+    pixels = np.random.default_rng(0).integers(0, 256, 3 * height * width, dtype=np.uint8)
+    msg = Image(height=height, width=width, encoding='bgr8', step=3 * width,
+                data=array('B', pixels.tobytes()))
+    msg.header.frame_id = 'camera_frame'
+    return msg
+
+
 def main() -> int:
     """Publish and say how it went."""
     parser = argparse.ArgumentParser(description=__doc__,
@@ -31,6 +41,9 @@ def main() -> int:
     parser.add_argument('--rate', type=float, default=10.0, help='[Hz]')
     parser.add_argument('--frames', type=int, default=100)
     parser.add_argument('--best-effort', action='store_true')
+    parser.add_argument('--small-between', action='store_true',
+                        help='every second image has 32 rows: one that always arrives, so that '
+                             'the middleware reports the large ones lost before it')
     options = parser.parse_args()
     reliability = (ReliabilityPolicy.BEST_EFFORT if options.best_effort
                    else ReliabilityPolicy.RELIABLE)
@@ -38,16 +51,13 @@ def main() -> int:
     node = rclpy.create_node('stock_camera')
     publisher = node.create_publisher(Image, 'image', QoSProfile(
         depth=10, reliability=reliability))
-    height, width = options.height, 2 * options.height
-    pixels = np.random.default_rng(0).integers(0, 256, 3 * height * width, dtype=np.uint8)
-    msg = Image(height=height, width=width, encoding='bgr8', step=3 * width,
-                data=array('B', pixels.tobytes()))
-    msg.header.frame_id = 'camera_frame'
+    messages = [image(options.height)] + [image(32)] * options.small_between
     while not publisher.get_subscription_count():
         time.sleep(0.05)
     time.sleep(DISCOVERY_S)
     longest_s, began = 0.0, time.monotonic()
     for number in range(options.frames):
+        msg = messages[number % len(messages)]
         msg.header.stamp = node.get_clock().now().to_msg()
         start = time.monotonic()
         publisher.publish(msg)

@@ -30,7 +30,7 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-DEADLINE_S = float(os.environ.get('DA_ROS_TEST_DEADLINE_S', '30'))    # more where it is crowded
+DEADLINE_S = float(os.environ.get('DA_ROS_TEST_DEADLINE_S', '60'))    # more where it is crowded
 ANSWER_S = 3.0           # after which a request is sent again
 
 

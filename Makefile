@@ -13,7 +13,7 @@ endif
 SOURCES := da_ros training test bench fuzz launch requirements noxfile.py setup.py
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo demo-bag test lint format test-slow test-gpu test-matrix bench fuzz soak coverage clean
+.PHONY: demo demo-bag test lint format test-slow test-gpu test-matrix bench fuzz soak clean
 
 demo: $(VENV)/demo.done
 	$(RUN) -m da_ros.commands.demo --out demo_output
@@ -22,9 +22,16 @@ demo-bag: $(VENV)/test.done
 	rm -rf demo_output/demo_bag
 	$(RUN) -m training.demo_bag --out demo_output/demo_bag
 
+# `make test COVERAGE=1`, as CI runs it, counts the lines that ran, in the nodes and commands that
+# tests start, too; the floor, in percent, only rises.
+FLOOR := 94
+ifdef COVERAGE
+  COUNTED := --cov --cov-report=term --cov-fail-under=$(FLOOR)
+endif
+
 # A file stays in one process, because its tests share what they have made.
 test: lint
-	$(RUN) -m pytest test -n 2 --dist loadfile --durations 15
+	$(RUN) -m pytest test -n 2 --dist loadfile --durations 15 $(COUNTED)
 
 lint: $(VENV)/test.done
 	$(RUN) -m ruff check $(SOURCES)
@@ -56,12 +63,6 @@ fuzz: $(VENV)/test.done
 MINUTES ?= 30
 soak: $(VENV)/test.done
 	$(RUN) -m bench.soak --minutes $(MINUTES)
-
-# A first floor, set before the whole suite was measured; it only rises.
-COVERAGE := 80
-coverage: $(VENV)/test.done
-	$(RUN) -m pytest test -n 2 --dist loadfile --cov=da_ros --cov=training --cov-report=term \
-	  --cov-fail-under=$(COVERAGE)
 
 $(VENV)/pyvenv.cfg:
 	@echo "Making the virtual environment $(VENV) ..."

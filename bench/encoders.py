@@ -60,7 +60,7 @@ def main() -> None:
         areas = [area(value, label) for value, label in said]
         pooled = area(*(np.concatenate(part) for part in zip(*said)))
         print(f'| {name} | {rows} x {2 * rows} | {fit[0][0].shape[1]} | {pooled:.3f} | '
-              f'{np.mean(areas):.3f} | {1e3 * cost_s:.0f} |', flush=True)
+              f'{np.nanmean(areas):.3f} | {1e3 * cost_s:.0f} |', flush=True)
 
 
 def encoders(args: argparse.Namespace
@@ -151,11 +151,13 @@ def ridge(tokens: np.ndarray, label: np.ndarray) -> Callable[[np.ndarray], np.nd
 
 
 def area(value: np.ndarray, label: np.ndarray) -> float:
-    """Return the area under the ROC curve of the labels that are not 0."""
+    """Return the area under the ROC curve of the labels that are not 0; NaN without both."""
     value, positive = value[label != 0], label[label != 0] > 0
     order = np.empty(len(value))
     order[np.argsort(value)] = np.arange(1, len(value) + 1)
     count = positive.sum()
+    if not 0 < count < len(value):
+        return float('nan')
     return float((order[positive].sum() - count * (count + 1) / 2)
                  / (count * (len(value) - count)))
 

@@ -93,15 +93,20 @@ def gpu_mb(pid: int) -> float:
     return sum(float(used) for owner, used in rows if int(owner) == pid)
 
 
+def shared_mb(process: psutil.Process) -> float:
+    """Return the shared memory [MB] that a process has mapped, its own and its peers'."""
+    files = {Path(held.path) for held in process.memory_maps() if '/dev/shm/' in held.path}
+    return sum(file.stat().st_blocks * 512 for file in files if file.exists()) / 1e6
+
+
 def sample(receiver: Receiver, process: psutil.Process, began: float) -> dict[str, float]:
     """Return one line: what came in the last seconds, and what the node holds."""
     times, receiver.latencies_ms = np.array(receiver.latencies_ms or [np.nan]), []
-    shared = [file.stat().st_blocks * 512 for file in Path('/dev/shm').glob('fast*')]
     p50, p99 = np.quantile(times, (0.5, 0.99))
     return {'s': time.monotonic() - began, 'hz': np.isfinite(times).sum() / EVERY_S,
             'p50_ms': p50, 'p99_ms': p99, 'rss_mb': process.memory_info().rss / 1e6,
             'threads': process.num_threads(), 'files': process.num_fds(),
-            'shm_mb': sum(shared) / 1e6, 'gpu_mb': gpu_mb(process.pid),
+            'shm_mb': shared_mb(process), 'gpu_mb': gpu_mb(process.pid),
             'cpu_percent': process.cpu_percent(), 'level': receiver.level}
 
 

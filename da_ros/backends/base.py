@@ -103,6 +103,8 @@ class Backend:
 
     def close(self) -> None:
         """Free what the runtime holds; no `run` afterwards. May be repeated."""
+        # Not with the last reference: a cycle keeps that until Python happens to collect it.
+        self._main, self._heads = None, {}
 
     def _open(self, path: str) -> Any:
         raise AssertionError('a backend must implement _open')

@@ -64,7 +64,8 @@ class OpenVinoBackend(Backend):
         """Cancel the requests in progress and refuse later ones."""
         self._cancelled = True
         for request in (self._main, *self._heads.values()):
-            request.cancel()
+            if request is not None:         # closed
+                request.cancel()
 
 
 @lru_cache(maxsize=1)

@@ -162,11 +162,20 @@ NAMES = tuple(prefix + item.name for group, prefix in PREFIXES.items()
 
 def parameters(choices: Choices) -> None:
     """Change a set of parameters."""
+    from rclpy.parameter import Parameter
+
     from da_ros.ros.parameters import with_changes
-    changes = [SimpleNamespace(name=choices.of((*NAMES, '', 'nonsense')), value=choices.value())
-               for _ in range(1 + choices.below(3))]
-    changes = [change for change in changes if type(change.value) is not int
-               or abs(change.value) < 1 << 63]            # ROS has no others
+    drawn = [(choices.of((*NAMES, '', 'nonsense')), choices.value())
+             for _ in range(1 + choices.below(3))]
+    changes = []
+    for name, value in drawn:
+        if type(value) is int and abs(value) >= 1 << 63:
+            continue                                       # ROS has no others
+        try:
+            kind = Parameter.Type.from_parameter_value(value)
+        except TypeError:
+            kind = Parameter.Type.NOT_SET
+        changes.append(SimpleNamespace(name=name, value=value, type_=kind))
     with_changes(Config(), changes, bool(choices.below(2)), follow_floor=bool(choices.below(2)))
 
 

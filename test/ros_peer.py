@@ -30,16 +30,23 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
+from da_ros.ros.transport import MALLOC, TRANSPORT_VARIABLES
+
 DEADLINE_S = float(os.environ.get('DA_ROS_TEST_DEADLINE_S', '60'))    # more where it is crowded
 ANSWER_S = 3.0           # after which a request is sent again
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a node process: this host only, importable from a checkout."""
+    """
+    Return the environment of a node process: this host only, importable from a checkout.
+
+    Without the transports that a command has set for this process, as those that tests call do.
+    """
     root = str(Path(__file__).resolve().parent.parent)
     paths = [root, os.environ.get('PYTHONPATH', '')]
-    return {**os.environ, 'PYTHONPATH': os.pathsep.join(p for p in paths if p),
-            'PYTHONUNBUFFERED': '1'}
+    kept = {name: value for name, value in os.environ.items()
+            if name not in (*TRANSPORT_VARIABLES, *MALLOC)}
+    return {**kept, 'PYTHONPATH': os.pathsep.join(p for p in paths if p), 'PYTHONUNBUFFERED': '1'}
 
 
 class NodeProcess:

@@ -49,6 +49,20 @@ def environment() -> dict[str, str]:
     return {**kept, 'PYTHONPATH': os.pathsep.join(p for p in paths if p), 'PYTHONUNBUFFERED': '1'}
 
 
+def replay(*args: object) -> subprocess.Popen:
+    """Start da_ros_replay with these arguments, its output in pipes."""
+    return subprocess.Popen(
+        [sys.executable, '-m', 'da_ros.commands.replay', *map(str, args)], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+
+
+def finished(process: subprocess.Popen, timeout_s: float = 60) -> tuple[int, str, str]:
+    """Return exit code, output and errors of a command that ends without a traceback."""
+    out, error = process.communicate(timeout=timeout_s)
+    assert 'Traceback' not in error, error
+    return process.returncode, out, error
+
+
 class NodeProcess:
     """`pano_depth` in its own process; its log is kept for assertions."""
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory in the live node: what it publishes, bit for bit what the offline evaluation has."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -84,7 +83,7 @@ def played(bag, folder, namespace, **options):
             [sys.executable, '-m', 'da_ros.commands.replay', str(bag), '--to',
              f'{namespace}/image', '--keep-stamps', '--all', '--record', str(folder / 'live'),
              '--prefix', namespace, '--wait-answers'], text=True, capture_output=True, timeout=120,
-            env=environment() | os.environ | {'PYTHONPATH': environment()['PYTHONPATH']})
+            env=environment())
     finally:
         node.stop()
     assert done.returncode == 0, done.stderr + node.log
@@ -177,8 +176,7 @@ def test_without_odometry_the_node_serves_as_without_memory_and_says_so(tmp_path
         process = subprocess.Popen(
             [sys.executable, '-m', 'da_ros.commands.replay', str(write_drive(tmp_path / 'bag')),
              '--to', '/alone/image', '--loop'], stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, env=environment() | os.environ | {
-                'PYTHONPATH': environment()['PYTHONPATH']})
+            stderr=subprocess.DEVNULL, env=environment())
         peer.until(lambda: len(scans) >= 3 and any(
             value.key == 'memory' and 'no pose' in value.value
             for msg in told for status in msg.status for value in status.values),

@@ -2,10 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replay and recording over real DDS, and live against offline bit for bit."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 
 from coded_bundle import paint, write_coded_bundle
@@ -38,26 +35,7 @@ def write_bag(path, frames=8, compressed=False):
 
 pytest.importorskip('rclpy', reason='rclpy is not installed (extra da_ros[ros] or a sourced ROS)')
 
-from ros_peer import environment, NodeProcess, Peer  # noqa: E402
-
-
-@pytest.fixture
-def peer():
-    peer = Peer()
-    yield peer
-    peer.close()
-
-
-def replay(*args):
-    return subprocess.Popen(
-        [sys.executable, '-m', 'da_ros.commands.replay', *map(str, args)], text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment() | os.environ | {
-            'PYTHONPATH': environment()['PYTHONPATH']})
-
-
-def finished(process, timeout=60):
-    out, error = process.communicate(timeout=timeout)
-    return process.returncode, out, error
+from ros_peer import finished, NodeProcess, replay  # noqa: E402
 
 
 @pytest.mark.parametrize('compressed', [False, True])

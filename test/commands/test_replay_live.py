@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replay beside a live graph: one time for all topics, no mixture, every image accounted for."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from da_ros.stamps import stamp_ns
 pytest.importorskip('rclpy', reason='rclpy is not installed (extra da_ros[ros] or a sourced ROS)')
 
 from geometry_msgs.msg import PoseStamped
-from ros_peer import environment, NodeProcess, Peer
+from ros_peer import environment, finished, NodeProcess, Peer, replay
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, Imu, PointCloud2
 from std_msgs.msg import Header
@@ -62,19 +61,6 @@ def bag(tmp_path_factory):
                       late)
             bag.write('/live/image', bag.image(stamp, 'camera', PICTURE, 'bgr8'), late)
     return path
-
-
-def replay(*args):
-    return subprocess.Popen(
-        [sys.executable, '-m', 'da_ros.commands.replay', *map(str, args)], text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment() | os.environ | {
-            'PYTHONPATH': environment()['PYTHONPATH']})
-
-
-def finished(process, timeout=60):
-    out, error = process.communicate(timeout=timeout)
-    assert 'Traceback' not in error, error
-    return process.returncode, out, error
 
 
 @pytest.mark.parametrize('options, rate', [((), 1), (('--rate', 2), 2), (('--keep-stamps',), 1),

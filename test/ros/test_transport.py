@@ -19,7 +19,7 @@ pytest.importorskip('rclpy', reason='rclpy is not installed (extra da_ros[ros] o
 from ros_peer import environment
 from sensor_msgs.msg import LaserScan
 
-from da_ros.ros.transport import MALLOC, profile_path, TRANSPORT_VARIABLES
+from da_ros.ros.transport import profile_path, TRANSPORT_VARIABLES
 
 SEGMENT = 24 << 20
 # Prints what was said, the sizes of the shared-memory segments that it maps, and how many bytes of
@@ -51,10 +51,8 @@ print(pages() - before > 2000)
 
 def run(code: str, folder: Path, **extra: str) -> str:
     """Run code in a process of its own, without any setting of the transport but those given."""
-    plain = {name: value for name, value in environment().items()
-             if name not in (*TRANSPORT_VARIABLES, *MALLOC)}
-    done = subprocess.run([sys.executable, '-c', code], env=plain | extra, cwd=folder, timeout=60,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run([sys.executable, '-c', code], env=environment() | extra, cwd=folder,
+                          timeout=60, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -102,11 +100,10 @@ def test_the_profile_of_an_installation_is_found_under_its_prefix(tmp_path, pack
     shutil.copy2(ROOT / 'da_ros/ros/transport.py', module)
     ask = ('import runpy, sys; '
            'print(runpy.run_path(sys.argv[1])["use_shared_memory_profile"]())')
-    plain = {name: value for name, value in os.environ.items() if name not in TRANSPORT_VARIABLES}
 
     def said() -> str:
-        return subprocess.run([sys.executable, '-c', ask, str(module)], env=plain, cwd=tmp_path,
-                              stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        return subprocess.run([sys.executable, '-c', ask, str(module)], cwd=tmp_path, text=True,
+                              env=environment(), stdout=subprocess.PIPE, check=True).stdout.strip()
     assert said() == 'transports of the middleware: config/fastdds.xml is not installed'
     shutil.copy2(ROOT / 'config/fastdds.xml', config)
     assert said() == f'FastDDS profile {config / "fastdds.xml"}'
@@ -121,11 +118,10 @@ def test_two_processes_with_the_profile_fit_into_64_mib():
 @pytest.mark.parametrize('shm, camera', [('host', 'stock'), ('container', 'profile')])
 def test_every_image_of_a_camera_arrives(shm, camera):
     """5.5 MB each; from a process that knows nothing of the profile, and in a container."""
-    plain = {name: value for name, value in environment().items()
-             if name not in (*TRANSPORT_VARIABLES, *MALLOC)}
     done = subprocess.run([sys.executable, '-m', 'bench.transport', '--quick', '--shm', shm,
                            '--camera', camera, '--backend', 'onnxruntime'],
-                          cwd=ROOT, env=plain, capture_output=True, text=True, timeout=250)
+                          cwd=ROOT, env=environment(), capture_output=True, text=True,
+                          timeout=250)
     if 'skipped:' in done.stderr:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stdout + done.stderr

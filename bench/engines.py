@@ -23,6 +23,7 @@ import time
 import numpy as np
 import psutil
 
+from bench.timing import seconds_of
 from da_ros.backends.base import BackendAbsent, feeds_for
 from da_ros.backends.cuda import Cuda, identify
 from da_ros.backends.order import open_backend
@@ -175,19 +176,6 @@ def measure_load_memory(bundle: Bundle, backend: str, precision: str) -> None:
     keeper.close()
     print(f'{LOADS} times loaded and closed: RSS {host[1]:.0f} MB after the second, '
           f'{host[-1]:.0f} MB after the last; on the GPU {device[1]:.0f} and {device[-1]:.0f} MB')
-
-
-def seconds_of(work: Callable[[], object], repeats: int,
-               warm_up: int | None = None) -> list[float]:
-    """Return the duration of each call after some that are not counted."""
-    for _ in range(min(repeats // 10, 10) if warm_up is None else warm_up):
-        work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return times
 
 
 if __name__ == '__main__':

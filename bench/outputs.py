@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 import os
-import time
 
 import numpy as np
 from sensor_msgs.msg import Image, LaserScan, PointCloud2
 
+from bench.timing import seconds_of
 from da_ros.config import CliffConfig, Config, EdgesConfig, PointsConfig, RangeRule, ScanConfig
 from da_ros.derived.frame import Derivation, Derived
 from da_ros.range_map import RangeMap
@@ -38,13 +38,7 @@ DEFAULTS = replace(PLAIN, points=PointsConfig(), edges=EdgesConfig())
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
     """Return median and p90 [ms] after a warm-up."""
-    for _ in range(10):
-        work()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
+    times = seconds_of(work, REPEATS)
     return float(np.median(times) * 1e3), float(np.quantile(times, 0.9) * 1e3)
 
 

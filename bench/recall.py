@@ -24,6 +24,7 @@ from da_ros.range_map import RangeMap, resample_nearest
 from training.data.shards import read_shard
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'test/consumers'))
+sys.path.insert(0, str(Path(__file__).parents[1] / 'test'))
 from recall import nav2_files, Robot, true_points, with_height
 
 HIGHEST_M = 2.5         # above, the question is not what stands around a robot

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-import time
 
 import numpy as np
 from sensor_msgs.msg import Image, LaserScan, PointCloud2
 
+from bench.timing import seconds_of
 from da_ros.bundle import load_bundle
 from da_ros.cameras.models import ErpCamera, FisheyeCamera, Lens
 from da_ros.config import PointsConfig, RangeRule, ScanConfig
@@ -35,14 +35,7 @@ HEADER = to_ros.header_for(10**9, 'camera_frame')
 
 def median_ms(work: Callable[[], object]) -> float:
     """Return the median time of a call after a warm-up."""
-    for _ in range(10):
-        work()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times)) * 1e3
+    return float(np.median(seconds_of(work, REPEATS))) * 1e3
 
 
 def main() -> None:

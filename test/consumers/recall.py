@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields, replace
 
 from costmap_model import Costmap, Pose, Source
 import numpy as np
+from parameter_files import node_config
 import yaml
 
-from da_ros.config import Config, PREFIXES
+from da_ros.config import Config
 from da_ros.derived.frame import Derivation
 from da_ros.range_map import RangeMap
 from da_ros.sphere import erp_rays
@@ -23,15 +24,11 @@ HIT_M, ALARM_RATIO = 0.3, 0.8                      # as training.data.obstacles
 def nav2_files(path) -> tuple[Config, dict[str, Source]]:
     """Return the node's configuration and the costmap sources of config/nav2_pano.yaml."""
     tree = yaml.safe_load(path.read_text())
-    given, config = _flat(tree['/**/pano_depth']['ros__parameters']), Config()
-    for group, prefix in PREFIXES.items():
-        values = {item.name: given[prefix + item.name] for item in fields(getattr(config, group))
-                  if prefix + item.name in given}
-        config = replace(config, **{group: replace(getattr(config, group), **values)})
     layer = tree['local_costmap']['local_costmap']['ros__parameters']['pano']
     names = {item.name for item in fields(Source)}
-    return config, {source: Source(**{k: v for k, v in layer[source].items() if k in names})
-                    for source in ('scan', 'points')}
+    return node_config(tree), {
+        source: Source(**{k: v for k, v in layer[source].items() if k in names})
+        for source in ('scan', 'points')}
 
 
 def with_height(config: Config, camera_height_m: float) -> Config:
@@ -107,11 +104,3 @@ def obstacle_points(range_map: RangeMap, camera_height_m: float, low_m: float,
     points = (erp_rays(*range_map.size_hw) * np.where(np.isfinite(range_m), range_m, 0)[..., None])
     height = points[..., 2] + camera_height_m
     return points[np.isfinite(range_m) & (height >= low_m) & (height <= high_m)][:, :2]
-
-
-def _flat(tree, prefix=''):
-    flat = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {
-            prefix + key: value}
-    return flat

@@ -3,19 +3,19 @@
 """The shipped Nav2 parameters against the node's own, and against what Nav2 does with them."""
 
 import ast
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 import tempfile
 
 from conftest import ROOT
 import numpy as np
+from parameter_files import node_config
 import pytest
 from test_costmap import POINTS, SCAN
 import yaml
 
 from da_ros.bundle import load_bundle
-from da_ros.config import Config, height_band, PREFIXES
-from da_ros.config_checks import check_config
+from da_ros.config import height_band
 from da_ros.estimator import RangeEstimator
 
 FILE = yaml.safe_load((ROOT / 'config/nav2_pano.yaml').read_text())
@@ -25,30 +25,8 @@ SOURCES = LAYER['pano']
 MONITOR = FILE['collision_monitor']['ros__parameters']
 
 
-def flatten(tree, prefix=''):
-    flat = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f'{prefix}{key}.') if isinstance(value, dict) else {
-            prefix + key: value}
-    return flat
-
-
-def node_config() -> Config:
-    """Return the node's configuration under the file; unknown names fail."""
-    given, config = flatten(NODE), Config()
-    for group, prefix in PREFIXES.items():
-        values = {item.name: given.pop(prefix + item.name)
-                  for item in fields(getattr(config, group)) if prefix + item.name in given}
-        for name, value in values.items():
-            assert type(value) is type(getattr(getattr(config, group), name)), name
-        config = replace(config, **{group: replace(getattr(config, group), **values)})
-    assert not given, f'the node has no parameters {sorted(given)}'
-    check_config(config)
-    return config
-
-
 def limit_m() -> float:
-    estimator = RangeEstimator('pano_tiny', 'onnxruntime', rule=node_config().rule)
+    estimator = RangeEstimator('pano_tiny', 'onnxruntime', rule=node_config(FILE).rule)
     try:
         return estimator.limit_m
     finally:
@@ -56,7 +34,7 @@ def limit_m() -> float:
 
 
 def test_the_node_takes_every_parameter_of_the_file():
-    config = node_config()
+    config = node_config(FILE)
     assert not config.input.autostart
     low, high = height_band(config.rule.camera_height_m)
     assert (config.scan.min_height_m, config.scan.max_height_m) == (low, high)

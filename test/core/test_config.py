@@ -5,6 +5,7 @@
 from dataclasses import fields, replace
 
 from conftest import ROOT
+from parameter_files import flatten
 import pytest
 import yaml
 
@@ -20,14 +21,6 @@ def parameters() -> dict:
     return {prefix + item.name: default(group, item.name)
             for group, prefix in PREFIXES.items()
             for item in fields(getattr(Config(), group))}
-
-
-def flatten(tree: dict, prefix: str = '') -> dict:
-    flat = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f'{prefix}{key}.') if isinstance(value, dict) else {
-            prefix + key: value}
-    return flat
 
 
 def test_parameter_file_lists_every_parameter_with_its_default():

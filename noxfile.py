@@ -22,8 +22,8 @@ PYTHONS = ('3.10', '3.11', '3.12', '3.13')
 BASE = {'1.26': 'base_ros', '2': 'base'}               # numpy -> requirements
 ROS = {'jazzy': 'ros', 'kilted': 'ros_kilted'}
 NO_WHEELS = {('3.13', '1.26'): 'numpy 1.26 has no wheels for Python 3.13'}
-TOOLS = ('pytest', 'pytest-timeout', 'pytest-rerunfailures', 'hypothesis', 'psutil', 'onnx',
-         'rosbags', 'mcap', 'av', 'matplotlib', 'plyfile')
+TOOLS = ('pytest', 'pytest-timeout', 'hypothesis', 'psutil', 'onnx', 'rosbags', 'mcap', 'av',
+         'matplotlib', 'plyfile')
 PINS = ['-c', 'requirements/demo.txt', '-c', 'requirements/training.txt',
         '-c', 'requirements/test.txt']
 # Everything that needs no ROS, once for each Python and numpy. What a network or a fit of lenses

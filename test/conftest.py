@@ -9,13 +9,13 @@ from pathlib import Path
 import signal
 import sys
 
+import hypothesis
 import numpy as np
 import pytest
 
 from da_ros.bundle import Bundle, Graphs, load_bundle, SelfCheck, write_manifest
 
 ROOT = Path(__file__).resolve().parents[1]      # of the project
-LIVE = ('ros', 'faults', 'commands', 'consumers')      # folders whose tests start processes
 METRES_PER_LEVEL = 0.4
 PROBABILITY_PER_LEVEL = 1 / 255
 
@@ -140,23 +140,14 @@ def _write_graphs(folder, size_hw, masks, separate_heads, uses_camera_height, wo
 
 
 def pytest_configure(config):
-    """Keep the DDS traffic of this run on this host and away from other runs."""
+    """Keep DDS on this host and away from other runs, and try the same inputs in every run."""
+    hypothesis.settings.register_profile('same', derandomize=True, database=None)
+    hypothesis.settings.load_profile('same')
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     domain = str(20 + os.getpid() % 80)
     if 'PYTEST_XDIST_WORKER' in os.environ:     # it inherits that of the process that started it
         os.environ['ROS_DOMAIN_ID'] = domain
     os.environ.setdefault('ROS_DOMAIN_ID', domain)
-
-
-def pytest_collection_modifyitems(items):
-    """
-    Give a failed test of live processes one more try, which the summary lists as a rerun.
-
-    They share cores and sockets with whatever else the machine does; a real fault fails twice.
-    """
-    for item in items:
-        if item.path.parent.name in LIVE:
-            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture

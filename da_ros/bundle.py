@@ -166,11 +166,8 @@ def load_bundle(folder: str | Path | None = None, signers: str | Path = '') -> B
         not ship with the package; '' = not asked
     :raises BundleError: naming the file and the remedy; nothing is loaded by halves
     """
-    path, shipped = Path(folder or DEFAULT_NAME).expanduser(), shipped_bundles()
-    if not folder or not path.is_dir():
-        path = shipped.get(str(path), path)
+    path, own = _find(folder)
     try:
-        own = path.resolve() in [other.resolve() for other in shipped.values()]
         bundle = _parse(path, _read_manifest(path, '' if own else signers))
         check_files(bundle)
     except SignatureError as error:
@@ -181,6 +178,18 @@ def load_bundle(folder: str | Path | None = None, signers: str | Path = '') -> B
     except OSError as error:
         raise BundleError(f'bundle {path} cannot be read: {error}') from error
     return bundle
+
+
+def _find(folder: str | Path | None) -> tuple[Path, bool]:
+    """Return where a bundle lies, and whether it ships with the package."""
+    path, shipped = Path(folder or DEFAULT_NAME), shipped_bundles()
+    try:
+        path = path.expanduser()
+        if not folder or not path.is_dir():
+            path = shipped.get(str(path), path)
+        return path, path.resolve() in [other.resolve() for other in shipped.values()]
+    except (OSError, RuntimeError, ValueError) as error:   # too long; nobody's home; a zero in it
+        raise BundleError(f'bundle {str(path)!r} cannot be read: {error}') from error
 
 
 def write_manifest(bundle: Bundle) -> None:

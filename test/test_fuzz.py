@@ -18,10 +18,14 @@ import yaml
 
 from da_ros.bags.bag import BagReader
 from da_ros.bags.storage import BagError
+from da_ros.body_mask import BodyMaskError, read_picture
+from da_ros.bundle import BundleError, load_bundle
 from da_ros.cameras.calibration import CalibrationError, read_calibration
 from da_ros.cameras.h264 import Numbering
+from da_ros.cameras.models import ErpCamera
 from da_ros.cameras.profiles import read_profile
 from da_ros.config import ConfigError
+from da_ros.files import FileError, read_panorama
 from da_ros.pixels import MessageError, picture_of
 from fuzz import commands
 from fuzz.targets import CALIBRATION, one, PROFILE, TARGETS
@@ -36,8 +40,7 @@ def test_hostile_input_raises_what_is_expected(name):
     if name == 'bag':
         pytest.importorskip('rosbags', reason='rosbags is not installed (extra da_ros[bags])')
 
-    @settings(max_examples=30 if name in ('bag', 'manifest') else 150, deadline=None,
-              database=None)
+    @settings(max_examples=30 if name in ('bag', 'manifest') else 150, deadline=None)
     @given(st.binary(max_size=TARGETS[name][2]))
     def hold(data):
         one(name, data)
@@ -60,7 +63,7 @@ def test_a_command_takes_hostile_arguments_with_one_line(module, tmp_path):
         pytest.importorskip('rclpy', reason='rclpy is not installed (extra da_ros[ros])')
     folder = tmp_path / 'a' / 'b' / 'c'
     folder.mkdir(parents=True)
-    given = commands.arguments(module, commands.make_files(folder), random.Random())
+    given = commands.arguments(module, commands.make_files(folder), random.Random(module))
     assert not commands.answer(module, given, folder, patience_s=5.0), given
 
 
@@ -117,6 +120,20 @@ def test_numbers_beyond_all_bounds_are_refused(tmp_path):
 def test_a_sequence_header_that_names_thousands_of_bits_is_no_number():
     header = b'\0\0\0\1\x67\x42\0\x28\x80' + b'\0\0\3' * 20
     assert not Numbering().missing(header + b'\0\0\0\1\x65\x88' + b'\0\0\0\1\x41\xff\xff')
+
+
+@pytest.mark.parametrize('read, error', [
+    (load_bundle, BundleError), (read_profile, ConfigError), (read_calibration, CalibrationError),
+    (lambda name: read_profile(f'{name}.yaml'), ConfigError), (BagReader, BagError),
+    (read_panorama, FileError), (lambda name: read_picture(name, ErpCamera()), BodyMaskError)])
+@pytest.mark.parametrize('name', ['é' * 300, 'é' * 300 + '/x', '~nobody_of_this_name/x', 'x\0y',
+                                  'loop'], ids=['long', 'long folder', 'user', 'zero', 'loop'])
+def test_a_name_that_no_file_can_have_is_refused_with_it(read, error, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'loop').symlink_to('loop')
+    with pytest.raises(error) as told:
+        read(name)
+    assert name in str(told.value) or repr(name)[1:-1] in str(told.value)
 
 
 def test_a_message_of_no_rows_and_a_step_of_gigabytes_is_refused():

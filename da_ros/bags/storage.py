@@ -63,9 +63,9 @@ def open_storages(path: Path) -> list[Storage]:
     :param path: a ROS 1 `.bag`, a ROS 2 folder, or a single `.mcap` or `.db3`
     :raises BagError: if it is missing, damaged or no bag; names the remedy
     """
-    if not path.exists():
-        raise BagError(f'no bag {path}')
     try:
+        if not path.exists():
+            raise BagError(f'no bag {path}')
         if path.suffix == '.bag':
             from rosbags.rosbag1 import Reader
             return [RosbagsFiles(Reader(path), 'ros1')]

@@ -32,11 +32,11 @@ def profile_path(name: str) -> Path:
     :raises ConfigError: if there is none; lists those there are
     """
     if name.endswith('.yaml'):
-        if Path(name).is_file():
+        if os.path.isfile(name):
             return Path(name)
         raise ConfigError(f'camera {name!r} is no file; give a profile or a path to one')
     for folder in folders():
-        if (folder / f'{name}.yaml').is_file():
+        if os.path.isfile(folder / f'{name}.yaml'):         # False for a name of any kind
             return folder / f'{name}.yaml'
     known = sorted({path.stem for folder in folders() for path in folder.glob('*.yaml')})
     raise ConfigError(f'camera {name!r} has no profile; known are {", ".join(known) or "none"}; '

@@ -67,7 +67,7 @@ def main(args: list[str] | None = None) -> int:
     options = parser.parse_args(args)
     try:
         text = run(options)
-    except (DaRosError, ValueError) as error:
+    except (DaRosError, ValueError, OSError) as error:
         print(f'da_ros_body_mask: {error}', file=sys.stderr)
         return 1
     print(text)

@@ -65,7 +65,7 @@ def main(args: list[str] | None = None) -> int:
         fitted = fit(frames, options.fov, options.roll, options.blend)
         write_calibration(options.out, fitted.camera, report(fitted, len(frames)))
         shown = write_image(options.out.with_suffix('.jpg'), picture(frames[0], fitted))
-    except (DaRosError, ValueError) as error:
+    except (DaRosError, ValueError, OSError) as error:
         print(f'da_ros_fisheye: {error}', file=sys.stderr)
         return 1
     print(f'{report(fitted, len(frames))} -> {options.out}, {shown}')

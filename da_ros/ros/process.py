@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import rclpy
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.utilities import remove_ros_args
 
 from da_ros.ros.complaints import Complaints
@@ -97,13 +98,22 @@ def _start(make: Callable[[], Any], given: list[str]) -> Any:
 
 
 def _check_arguments(given: Sequence[str]) -> None:
+    inside = False
+    for argument in given:          # rcl takes old forms (__node:=NAME), passes over others
+        if inside:
+            inside = argument != '--'
+        elif argument == '--ros-args':
+            inside = True
+        else:
+            _refuse(f'unknown argument {argument!r}; parameters follow --ros-args, as in '
+                    '--ros-args -p NAME:=VALUE')
+    set_logger_level('rcl', LoggingSeverity.ERROR)      # it warns of what its error then names
     try:
-        rest = remove_ros_args([sys.argv[0], *given])[1:]
+        remove_ros_args([sys.argv[0], *given])
     except ARGUMENT_ERRORS as error:
         _refuse(error)
-    if rest:        # rclpy would pass over them without a word
-        _refuse(f'unknown argument {rest[0]!r}; parameters follow --ros-args, as in '
-                '--ros-args -p NAME:=VALUE')
+    finally:
+        set_logger_level('rcl', LoggingSeverity.UNSET)
 
 
 def _refuse(error: object) -> NoReturn:

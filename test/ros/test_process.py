@@ -47,17 +47,19 @@ def started(tmp_path):
     (['camera_height_m:=1.2'], "unknown argument 'camera_height_m:=1.2'; parameters follow "
                                '--ros-args'),
     (['--verbose'], "unknown argument '--verbose'"),
+    (['--ros-args', '-r', 'a:=b', '--', '__node:=x'], "unknown argument '__node:=x'"),
+    (['', 'a:=b', '--params-file', 'nowhere.yaml'], "unknown argument ''"),
     (['--ros-args', '--nonsense'], "unknown argument after --ros-args: '--nonsense'"),
     (['--ros-args', '-p', 'range_mask_m'], "parameter override rule: '-p range_mask_m'"),
     (['--ros-args', '-r', 'image'], "remap rule: '-r image'"),
     (['--ros-args', '-r', '__ns:=a b'], "remap rule: '-r __ns:=a b'"),
     (['--ros-args', '--params-file', 'nowhere.yaml'], "params file: '--params-file nowhere.yaml'"),
     (['--ros-args', '--log-level', 'loud'], "log level: '--log-level loud'")])
-def test_a_wrong_argument_is_one_line(arguments, text, capsys):
+def test_a_wrong_argument_is_one_line(arguments, text, capfd):
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(SystemExit) as ended:
         node.main(arguments)
-    line, = capsys.readouterr().err.splitlines()
+    line, = capfd.readouterr().err.splitlines()     # rcl prints past Python's sys.stderr
     assert ended.value.code == 2 and line.startswith('pano_depth: ') and text in line
     assert line.endswith('see pano_depth --help') and '.c:' not in line
     # What is ignored here would be ignored by every process that is started from here.

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from pathlib import Path
 import time
 
 import numpy as np
@@ -95,7 +96,7 @@ def encoders(args: argparse.Namespace
                 n.features(x)])
     if args.lite:
         lite = EfficientNetLite().eval()
-        load_strictly(lite, read_safetensors(args.lite)[0])
+        load_strictly(lite, read_safetensors(Path(args.lite))[0])
 
         def stages(batch):
             maps = [batch]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from types import MappingProxyType
+from unittest.mock import patch
 
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -30,9 +31,10 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from da_ros.ros.transport import MALLOC, TRANSPORT_VARIABLES
+from da_ros.ros.transport import MALLOC, profile_variables, TRANSPORT_VARIABLES
 
 DEADLINE_S = float(os.environ.get('DA_ROS_TEST_DEADLINE_S', '60'))    # more where it is crowded
+QUICK = dict.fromkeys(profile_variables(), str(Path(__file__).with_name('quick_discovery.xml')))
 ANSWER_S = 3.0           # after which a request is sent again
 
 
@@ -104,7 +106,8 @@ class Peer:
     def __init__(self, namespace: str = '/'):
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
-        self.node = rclpy.create_node('test_peer', context=self.context, namespace=namespace)
+        with patch.dict(os.environ, QUICK):
+            self.node = rclpy.create_node('test_peer', context=self.context, namespace=namespace)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.received: dict[str, list] = {}

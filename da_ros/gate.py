@@ -35,11 +35,13 @@ class Limits:
 # The first three are of the whole sphere, where a wrong tile of 25 x 25 degrees straight ahead,
 # one pixel in a hundred, passes. Hence the blocks. Good runtimes on the shipped bundles and 20
 # pictures gave at worst: OpenVINO fp32 2e-5 and 1.000, bf16 .12 and .88; onnxruntime fp16 .014
-# and .958, int8 .11 and .84. Of TensorRT no figure has been measured: unproven until it has run.
+# and .958, int8 .11 and .84. bf16 keeps three bits less than fp16: of pano_base the 99th
+# percentile is .0201 in its own two pictures, .013 in the median of 29 photographs. Of TensorRT
+# no figure has been measured: unproven until it has run.
 LIMITS = {
     'fp32': Limits(1e-3, 1e-3, 0.999, 1e-3, 0.99),
     'fp16': Limits(2e-2, 1e-2, 0.995, 0.2, 0.8),
-    'bf16': Limits(2e-2, 1e-2, 0.995, 0.2, 0.8),
+    'bf16': Limits(3e-2, 1e-2, 0.995, 0.2, 0.8),
     'int8': Limits(1e-1, 3e-2, 0.98, 0.2, 0.7),
 }
 

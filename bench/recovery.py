@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 import signal
 from statistics import median
@@ -156,13 +157,12 @@ def killed(rig: Rig) -> None:
 def fallen_back(kind: str) -> Callable[[Path], float]:
     """Return what lets a runtime fail in the middle, and measures to the next right output."""
     def measure(folder: Path) -> float:
-        rig = Rig(folder, kind, backend='auto')
-        while 'inference failed' not in rig.node.log:
-            rig.stream(0.005)
-        seconds = rig.until_right()
-        assert 'now running on' in rig.node.log, rig.node.log       # bf16: on fp32 first
-        rig.close()
-        return seconds
+        with closing(Rig(folder, kind, backend='auto')) as rig:
+            while 'inference failed' not in rig.node.log:
+                rig.stream(0.005)
+            seconds = rig.until_right()
+            assert 'now running on' in rig.node.log, rig.node.log       # bf16: on fp32 first
+            return seconds
     return measure
 
 
@@ -173,8 +173,8 @@ FALL_BACKS = {'raises': 'Runtime raises', 'memory': 'Runtime is out of memory',
 
 def rows(turns: int) -> Iterator[tuple[str, list[float]]]:
     """Yield what is said of each fault, and the seconds of every turn."""
-    with tempfile.TemporaryDirectory() as made:
-        rig = Rig(Path(made), **{'image_health.act': True})
+    with (tempfile.TemporaryDirectory() as made,
+          closing(Rig(Path(made), **{'image_health.act': True})) as rig):
         for fault in FAULTS:
             seconds = []
             for _ in range(turns):
@@ -182,7 +182,6 @@ def rows(turns: int) -> Iterator[tuple[str, list[float]]]:
                 fault(rig)
                 seconds.append(rig.until_right())
             yield str(fault.__doc__).rstrip('.'), seconds
-        rig.close()
     for kind, text in FALL_BACKS.items():
         seconds = []
         for _ in range(turns):

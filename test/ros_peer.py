@@ -11,6 +11,7 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
+from threading import Lock
 import time
 from types import MappingProxyType
 from unittest.mock import patch
@@ -35,6 +36,7 @@ from da_ros.ros.transport import MALLOC, profile_variables, TRANSPORT_VARIABLES
 
 DEADLINE_S = float(os.environ.get('DA_ROS_TEST_DEADLINE_S', '60'))    # more where it is crowded
 QUICK = dict.fromkeys(profile_variables(), str(Path(__file__).with_name('quick_discovery.xml')))
+ONE_AT_A_TIME = Lock()
 ANSWER_S = 3.0           # after which a request is sent again
 
 
@@ -106,7 +108,7 @@ class Peer:
     def __init__(self, namespace: str = '/'):
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
-        with patch.dict(os.environ, QUICK):
+        with ONE_AT_A_TIME, patch.dict(os.environ, QUICK):
             self.node = rclpy.create_node('test_peer', context=self.context, namespace=namespace)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)

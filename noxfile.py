@@ -46,6 +46,8 @@ LIVE = (
     'test/commands/test_replay.py::test_replay_publishes_every_frame_with_its_stamp_and_clock',
     'test/commands/test_replay.py::test_live_node_and_offline_evaluator_agree_bit_for_bit')
 RESULTS = Path('.nox/results')
+# Set by the ROS wheels beside nox, and inherited: the wheels of a session would not find theirs.
+OF_OTHER_WHEELS = {'LD_LIBRARY_PATH': None, '_ROS_WHEELS_BOOTSTRAP_COMPLETE': None}
 
 
 @nox.session(python=PYTHONS)
@@ -62,7 +64,8 @@ def tests(session: nox.Session, numpy: str, ros: str) -> None:
                     '-r', f'requirements/{ROS[ros]}.txt', *PINS, *TOOLS)
     session.install('--no-deps', '--editable', '.')
     chosen = (*LIVE, *CORE) if ros == 'jazzy' else LIVE
-    session.run('python', '-m', 'pytest', *chosen, '-q', f'--junitxml={result}')
+    session.run('python', '-m', 'pytest', *chosen, '-q', f'--junitxml={result}',
+                env=OF_OTHER_WHEELS)
 
 
 @nox.session(venv_backend='none')

@@ -40,6 +40,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from importlib import resources
+import os
 from pathlib import Path
 from typing import Any
 
@@ -184,11 +185,11 @@ def _find(folder: str | Path | None) -> tuple[Path, bool]:
     """Return where a bundle lies, and whether it ships with the package."""
     path, shipped = Path(folder or DEFAULT_NAME), shipped_bundles()
     try:
-        path = path.expanduser()
+        path = Path(os.path.expanduser(path))
         if not folder or not path.is_dir():
             path = shipped.get(str(path), path)
         return path, path.resolve() in [other.resolve() for other in shipped.values()]
-    except (OSError, RuntimeError, ValueError) as error:   # too long; nobody's home; a zero in it
+    except (OSError, RuntimeError, ValueError) as error:    # too long; a loop; a zero in it
         raise BundleError(f'bundle {str(path)!r} cannot be read: {error}') from error
 
 
@@ -238,7 +239,7 @@ def _read_manifest(path: Path, signers: str | Path) -> Fields:
                           '`python -m training.export`')
     content = read_bytes(file)
     if signers:                       # of what is read below, not of what lies there by then
-        check_signature(content, file, Path(signers).expanduser())
+        check_signature(content, file, Path(os.path.expanduser(signers)))
     manifest = yaml_of(content, file)
     found = manifest.get('format') if isinstance(manifest, dict) else type(manifest).__name__
     if found != FORMAT or isinstance(found, bool):

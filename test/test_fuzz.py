@@ -136,6 +136,13 @@ def test_a_name_that_no_file_can_have_is_refused_with_it(read, error, name, tmp_
     assert name in str(told.value) or repr(name)[1:-1] in str(told.value)
 
 
+@pytest.mark.parametrize('signers', ['é' * 300, '~nobody_of_this_name/x', 'x\0y'])
+def test_a_name_that_no_file_of_signers_can_have_is_refused_with_it(signers, stand_in):
+    with pytest.raises(BundleError) as told:
+        load_bundle(stand_in.folder, signers)
+    assert signers in str(told.value)
+
+
 def test_a_message_of_no_rows_and_a_step_of_gigabytes_is_refused():
     for height, width, step in ((0, 0, 0), (1, 1, 2**32 - 1), (2**31, 2**31, 0)):
         with pytest.raises(MessageError):

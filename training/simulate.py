@@ -74,6 +74,8 @@ def parse_args(argv=None) -> argparse.Namespace:
                         help='render drives of so many frames, one a shard')
     parser.add_argument('--photographs', type=Path, metavar='FOLDER',
                         help='put things into the labelled photographs below FOLDER')
+    parser.add_argument('--labels', type=Path, metavar='FOLDER', help='with --photographs: what '
+                        'training.label says of them, where the labels made by hand say nothing')
     parser.add_argument('--bags', action='store_true', help='with --sequence: bags OUT/00000 ...')
     parser.add_argument('--device', choices=('cpu', 'cuda', 'auto'), default='cpu',
                         help='ray casting on cpu, cuda, or auto = a GPU where there is one')
@@ -132,6 +134,7 @@ class Job:
     device: str
     drive: bool = False
     photographs: Path | None = None
+    labels: Path | None = None
 
 
 def jobs_of(args: argparse.Namespace) -> list[Job]:
@@ -147,7 +150,8 @@ def jobs_of(args: argparse.Namespace) -> list[Job]:
                 for i, (part, mix) in enumerate(zip(BENCHMARKS[args.benchmark], mixes))]
     mix, size = mix_of(args), args.sequence or args.per_shard
     return [Job(args.assets, args.out / f'{i:05d}.tar', min(size, args.count - i * size),
-                (args.seed, i), mix, args.device, bool(args.sequence), args.photographs)
+                (args.seed, i), mix, args.device, bool(args.sequence), args.photographs,
+                args.labels)
             for i in range(-(-args.count // size))]
 
 
@@ -172,7 +176,8 @@ def claim(args: argparse.Namespace) -> None:
     :raises JobError: if the folder holds the shards of another job
     """
     asked = {'assets': str(args.assets.resolve()), **{name: vars(args)[name] for name in DECIDES},
-             'photographs': str(args.photographs.resolve()) if args.photographs else None}
+             **{name: str(vars(args)[name].resolve()) if vars(args)[name] else None
+                for name in ('photographs', 'labels')}}
     if any(args.out.glob('*.tar')):
         check_job(args.out, asked)
     write_job(args.out, asked)
@@ -189,7 +194,7 @@ def render_shard(job: Job) -> tuple[int, float]:
     start = time.perf_counter()
     simulator = _simulator.with_mix(job.mix)
     if job.photographs:
-        _inserter = _inserter or simulator.inserts(job.photographs)
+        _inserter = _inserter or simulator.inserts(job.photographs, job.labels)
         samples = _inserter.samples(job.seed, job.count)
     elif job.drive:
         from training.simulator.sequences.drive import DriveConfig
@@ -215,6 +220,8 @@ def main(argv=None) -> int:
             raise ShardError(f'--sequence {args.sequence} must be 1 or more, without --benchmark')
         if args.photographs:
             check_alone(args)
+        elif args.labels:
+            raise ShardError('--labels needs --photographs: it says what is seen in them')
         if args.bags and not args.sequence:
             raise ShardError('--bags needs --sequence: only drives have poses')
         return run(args)

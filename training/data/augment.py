@@ -17,9 +17,9 @@ from da_ros.sphere import rotation_from_rpy
 from training.data.rotation import sample_image, sample_range, source_pixels
 from training.data.sample import Sample
 
-VERSION = 1             # raised when `augment` gives other samples: kept features are then stale
+VERSION = 2             # raised when `augment` gives other samples: kept features are then stale
 TILT_RAD = 0.07         # standard deviation of roll and pitch: 4 degrees
-SEAM_SHARE, BODY_SHARE, TILT_SHARE = 0.15, 0.15, 0.25
+SEAM_SHARE, BODY_SHARE, TILT_SHARE, BURNT_SHARE = 0.15, 0.15, 0.25, 0.06
 
 
 def roll_azimuth(sample: Sample, cols: int) -> Sample:
@@ -108,6 +108,14 @@ def jitter_colour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image
 
 
+def burn_out(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the image (uint8) over-exposed by up to 1.5 stops: its lights are white."""
+    gain = 2 ** rng.uniform(0.4, 1.5)
+    linear = gain * np.linspace(0, 1, 256) ** 2.2
+    table = (np.clip(linear, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
+    return cv2.LUT(np.ascontiguousarray(image), table)
+
+
 def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the image blurred, sharpened, noisy or JPEG-compressed, or as it is."""
     kind = rng.uniform()
@@ -145,4 +153,6 @@ def augment(sample: Sample, rng: np.random.Generator) -> Sample:
     image = sample.image
     if rng.uniform() < 0.85:
         image = jitter_colour(image, rng)
+    if rng.uniform() < BURNT_SHARE:
+        image = burn_out(image, rng)
     return replace(sample, image=degrade(image, rng))

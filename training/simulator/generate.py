@@ -125,14 +125,15 @@ class Simulator:
                 return
         raise SimulatorError('no free place for a robot in ten scenes; give another --mix')
 
-    def inserts(self, folder: str | Path) -> Inserter:
+    def inserts(self, folder: str | Path, labels: Path | None = None) -> Inserter:
         """
         Return what puts things of the assets into the labelled photographs below a folder.
 
+        :param labels: see `inserts.load_photographs`
         :raises DaRosError: see `inserts.load_photographs`
         """
-        return Inserter(load_photographs(folder), self._store, self._objects, self._enricher,
-                        self._device)
+        return Inserter(load_photographs(folder, labels), self._store, self._objects,
+                        self._enricher, self._device)
 
     def _scene(self, rng: np.random.Generator) -> Scene:
         scene = Scene(self._store, device=self._device)

@@ -5,9 +5,11 @@ Things put into photographs whose free floor is labelled: real floors with obsta
 
 The labels (`training.data.readers.free_floor`) say where the floor of a photograph is free and
 hence, for a level camera, where it is in space. Things are stood on it and rendered into the
-picture: lit about as the floor is, with their shade on it, in front of what was there. The range
-of a thing is exact, in the same camera heights as the label; what no thing covers keeps the range
-of the label, NaN where that decides nothing.
+picture: lit about as the floor is, with their shade on it, in front of what was there; through a
+pane one sees the photograph. The range of a thing is exact, that of a pane, too, unlike in
+rendered scenes: whoever finds its frame should stop there. It is in the same camera heights as the
+label; what no thing covers keeps the range of the label, NaN where neither that nor a network
+(`backgrounds`) says anything. Some floors are painted or covered before (`floor_paint`).
 """
 
 from __future__ import annotations
@@ -23,11 +25,14 @@ import numpy as np
 from da_ros.sphere import col_from_azimuth, elevation_from_row, erp_rays
 from training.data.readers import free_floor
 from training.data.sample import Sample
+from training.simulator.backgrounds import filled, load_backgrounds
 from training.simulator.enrich import Enricher, NEAR_SHARE
+from training.simulator.floor_paint import FLOOR_M, halved, painted
 from training.simulator.library import ObjectLibrary
+from training.simulator.makers.low import low_thing
 from training.simulator.makers.things import Thing
 from training.simulator.near import near_thing
-from training.simulator.render import render
+from training.simulator.render import render, SURFACE_GAP_M
 from training.simulator.scene import Light, Material, Scene, Sky
 from training.simulator.shapes import quad
 from training.simulator.textures import TextureStore
@@ -37,8 +42,11 @@ LEAST_M, MOST_M = 0.35, 4.5     # ground distance of the near side of a thing
 MARGIN = 0.97                   # of the free distance that a thing may take up
 TRIES = 14                      # places looked for in a picture, at most; many are taken
 FLOOR_TINT = 0.5                # of the floor that takes the shade
-FLOOR_M = 60.0
 SAME_FLOOR = 0.004              # of the range, within which a hit is the floor
+PAINTED_SHARE = 0.4             # of the photographs
+LOW_SHARE = 0.25                # of the things, beside those among all others
+LEAST_FREE = 0.02               # of a picture, below which its floor is left as it is
+PANES = 6                       # surfaces of glass that one looks through, at most
 GAMMA = 2.2
 
 
@@ -50,16 +58,25 @@ class Photograph:
     free_m: np.ndarray          # (W,) ground distance [m] up to which the floor is free
 
 
-def load_photographs(folder: str | Path) -> list[Photograph]:
+def load_photographs(folder: str | Path, labels: Path | None = None) -> list[Photograph]:
     """
     Return the labelled photographs that lie below a folder.
 
+    :param labels: folder of what `training.label` says of them, which fills in what the hand
+        leaves open
     :raises DaRosError: if there is none, or one is damaged or belongs to an evaluation
     """
     found = free_floor.samples(folder)
-    labels = (json.loads(pair.depth.read_text(encoding='utf-8')) for pair in found.pairs)
-    return [Photograph(sample, HEIGHT_M * free_floor.free_distance(label, sample.image.shape[1]))
-            for sample, label in zip(found, labels)]
+    backgrounds = load_backgrounds(labels) if labels else {}
+    photographs = []
+    for pair, sample in zip(found.pairs, found):
+        label = json.loads(pair.depth.read_text(encoding='utf-8'))
+        if (predicted := backgrounds.get(pair.image.stem)) is not None:
+            range_m = filled(sample.range_m, predicted)
+            sample = replace(sample, range_m=range_m, valid=np.isfinite(range_m))
+        free_m = HEIGHT_M * free_floor.free_distance(label, sample.image.shape[1])
+        photographs.append(Photograph(sample, free_m))
+    return photographs
 
 
 class Inserter:
@@ -79,6 +96,7 @@ class Inserter:
 
     def insert(self, rng, photograph: Photograph) -> Sample:
         """Return a photograph with things in it; as it was where none finds a place."""
+        photograph = self._paint(rng, photograph)
         image = photograph.sample.image
         scene = _empty_scene(rng, self._store, self._device, image)
         bare = _shades(scene, image.shape[:2], rng)
@@ -89,6 +107,17 @@ class Inserter:
         range_m = np.where(thing, range_m, photograph.sample.range_m)
         return replace(photograph.sample, image=drawn, range_m=range_m,
                        valid=np.isfinite(range_m), source='photograph')
+
+    def _paint(self, rng, photograph: Photograph) -> Photograph:
+        """Return a photograph, in a share of cases with marks or a covering on its floor."""
+        sample = photograph.sample
+        if rng.uniform() >= PAINTED_SHARE:
+            return photograph
+        free = free_floor_pixels(photograph)
+        if free.mean() < LEAST_FREE:
+            return photograph
+        image = painted(rng, sample.image, free, HEIGHT_M, self._store, self._device)
+        return replace(photograph, sample=replace(sample, image=image))
 
     def _stand_things(self, rng, scene: Scene, free_m: np.ndarray) -> int:
         """Return how many things found a place on the free floor."""
@@ -107,14 +136,11 @@ class Inserter:
         return len(taken)
 
     def _draw(self, rng, scene: Scene, names: list[str]) -> Thing:
-        while True:
-            if rng.uniform() < NEAR_SHARE:
-                thing = self._enricher.near_thing(rng, scene)
-            else:
-                thing, _ = near_thing(rng, self._store, self._library, names)
-            # Through glass the photograph would have to be seen, shifted by what no label says.
-            if not any(material.clear for _, material in thing.parts):
-                return thing
+        if rng.uniform() < LOW_SHARE:
+            return low_thing(rng, self._store)
+        if rng.uniform() < NEAR_SHARE:
+            return self._enricher.near_thing(rng, scene)
+        return near_thing(rng, self._store, self._library, names)[0]
 
 
 def stands_free(thing: Thing, x: float, y: float, yaw: float, free_m: np.ndarray) -> bool:
@@ -159,6 +185,14 @@ def _shades(scene: Scene, size_hw: tuple[int, int], rng) -> np.ndarray:
     return render(scene, (0, 0, HEIGHT_M), size_hw, rng)[0]
 
 
+def free_floor_pixels(photograph: Photograph) -> np.ndarray:
+    """Return (H, W) bool: where free floor is seen."""
+    height = photograph.sample.image.shape[0]
+    elevation = elevation_from_row(np.arange(height) + 0.5, height)[:, None]
+    distance = -HEIGHT_M / np.tan(np.minimum(elevation, -1e-3))
+    return (elevation < -1e-3) & (distance < photograph.free_m)
+
+
 def _cast(scene: Scene, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return range [m] (H, W), NaN on mirrors, and where a thing is seen."""
     rays = erp_rays(*size_hw).reshape(-1, 3).astype(np.float32)
@@ -168,34 +202,77 @@ def _cast(scene: Scene, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarra
     with np.errstate(divide='ignore', invalid='ignore'):
         floor = np.where(elevation < 0, HEIGHT_M / np.sin(-elevation), np.inf)
     thing = (triangle >= 0) & (range_m < floor * (1 - SAME_FLOOR))
-    unknown = scene.looks()['unknown'][scene.material_of[np.maximum(triangle, 0)]]
+    look, material = scene.looks(), scene.material_of[np.maximum(triangle, 0)]
+    unknown = (look['unknown'] & ~look['clear'])[material]
     return np.where(unknown, np.nan, range_m).astype(np.float32), thing
+
+
+def _panes(scene: Scene, linear: np.ndarray, size_hw: tuple[int, int]
+           ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Return what panes show of a photograph whose surroundings they stand in.
+
+    :param linear: the photograph, linear, (h, w, 3)
+    :return: where the photograph is seen through panes (H, W), which share of it (H, W, 3), and
+        what they reflect (H, W, 3), in the light of the photograph
+    """
+    shape = (*size_hw, 3)
+    look = scene.looks()
+    if not look['clear'].any():
+        return np.zeros(size_hw, bool), np.ones(shape, np.float32), np.zeros(shape, np.float32)
+    rays = erp_rays(*size_hw).reshape(-1, 3).astype(np.float32)
+    origin = np.tile(np.array([0, 0, HEIGHT_M], np.float32), (len(rays), 1))
+    share, reflected = np.ones_like(rays), np.zeros_like(rays)
+    behind = np.zeros(len(rays), bool)
+    left = np.arange(len(rays))
+    for surface in range(PANES):
+        range_m, triangle, _ = scene.cast(origin[left], rays[left])
+        material = scene.material_of[np.maximum(triangle, 0)]
+        clear = (triangle >= 0) & look['clear'][material]
+        if surface:                     # the first material of the scene is that of the floor
+            behind[left] = ~clear & ((triangle < 0) | (material == 0))
+        left, range_m, triangle, material = (a[clear] for a in (left, range_m, triangle, material))
+        if not len(left):
+            break
+        normal, ray = scene.normals[triangle], rays[left]
+        facing = np.abs(np.einsum('ij,ij->i', normal, ray))
+        bright = look['mirror'][material]
+        bright = (bright + (1 - bright) * (1 - facing) ** 5)[:, None]
+        if not surface:
+            away = ray - 2 * np.einsum('ij,ij->i', normal, ray)[:, None] * normal
+            reflected[left] = bright * _seen_along(linear, away)
+        share[left] *= look['tint'][material] * (1 - bright)
+        origin[left] += ray * (range_m[:, None] + SURFACE_GAP_M)
+    return behind.reshape(size_hw), share.reshape(shape), reflected.reshape(shape)
+
+
+def _seen_along(picture: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """Return (N, 3): what a panorama shows along unit rays."""
+    height, width = picture.shape[:2]
+    row = (0.5 - np.arcsin(np.clip(rays[:, 2], -1, 1)) / np.pi) * height
+    col = col_from_azimuth(np.arctan2(rays[:, 1], rays[:, 0]), width)
+    return picture[np.clip(row.astype(int), 0, height - 1), np.floor(col).astype(int) % width]
 
 
 def _composite(rng, scene: Scene, bare: np.ndarray, photograph: Photograph) -> np.ndarray:
     """Return the picture (H, W, 3) uint8: things drawn at twice its size, floor with shade."""
     image = photograph.sample.image
     height, width = image.shape[:2]
+    double = (2 * height, 2 * width)
     linear = (image.astype(np.float32) / 255) ** GAMMA
-    distance = -HEIGHT_M / np.tan(np.minimum(elevation_from_row(
-        np.arange(height) + 0.5, height), -1e-3))[:, None]
-    below = elevation_from_row(np.arange(height) + 0.5, height)[:, None] < -1e-3
-    free = below & (distance < photograph.free_m)
+    free = free_floor_pixels(photograph)
     light = np.median(linear[free], 0) / rng.uniform(0.15, 0.6)     # on a white thing on the floor
     tone = (light / light.mean()) ** 0.5
     gain = light.mean() / (np.median(bare[free]) / FLOOR_TINT) * tone
-    radiance = _shades(scene, (2 * height, 2 * width), rng)
-    _, thing = _cast(scene, (2 * height, 2 * width))
-    alpha = _halved(thing.astype(np.float32)[..., None])
-    colour = _halved(radiance * thing[..., None]) * gain
-    shade = _halved(np.where(thing[..., None], 0, radiance).mean(-1, keepdims=True))
-    shade = shade / np.maximum((1 - alpha) * bare.mean(-1, keepdims=True), 1e-6)
-    shade = np.where(free[..., None] & (alpha < 0.95), np.clip(shade, 0.1, 1.0), 1.0)
-    mixed = linear * shade * (1 - alpha) + colour
+    radiance = _shades(scene, double, rng)
+    thing = _cast(scene, double)[1][..., None]
+    behind, share, reflected = _panes(scene, linear, double)
+    pane = behind[..., None] & thing
+    open_share = halved((~thing).astype(np.float32))
+    passed = open_share + halved(share * pane)
+    colour = halved(radiance * (thing & ~pane)) * gain + halved(reflected * pane)
+    shade = halved(np.where(thing, 0, radiance).mean(-1, keepdims=True))
+    shade = shade / np.maximum(open_share * bare.mean(-1, keepdims=True), 1e-6)
+    shade = np.where(free[..., None] & (open_share > 0.05), np.clip(shade, 0.1, 1.0), 1.0)
+    mixed = linear * shade * passed + colour
     return (np.clip(mixed, 0, 1) ** (1 / GAMMA) * 255 + 0.5).astype(np.uint8)
-
-
-def _halved(picture: np.ndarray) -> np.ndarray:
-    """Return the means of 2 x 2 pixels; (2 H, 2 W, C) -> (H, W, C)."""
-    height, width, channels = picture.shape
-    return picture.reshape(height // 2, 2, width // 2, 2, channels).mean((1, 3))

@@ -7,6 +7,7 @@ from da_ros.sphere import rotation_from_rpy
 from training.data.augment import (
     add_body,
     augment,
+    burn_out,
     degrade,
     jitter_colour,
     mirror,
@@ -47,7 +48,7 @@ def test_mirror_twice_and_rolling_back_change_nothing():
     assert np.array_equal(back.range_m, sample.range_m)
 
 
-@pytest.mark.parametrize('change', [jitter_colour, degrade, stitch])
+@pytest.mark.parametrize('change', [jitter_colour, degrade, stitch, burn_out])
 def test_colours_seams_and_quality_keep_size_and_type(change):
     for seed in range(6):
         image = change(marked_sample(32, 64).image, np.random.default_rng(seed))
@@ -135,3 +136,14 @@ def test_colour_jitter_keeps_grey_steps_in_order():
     for seed in range(5):
         jittered = jitter_colour(ramp, np.random.default_rng(seed)).astype(int)
         assert (np.diff(jittered.sum(-1)) >= -3).all()
+
+
+def test_what_is_over_exposed_is_brighter_and_white_where_it_was_light():
+    image = np.tile(np.array([0, 20, 60, 130, 250], np.uint8)[:, None, None], (1, 4, 3))
+    for seed in range(6):
+        burnt = burn_out(image, np.random.default_rng(seed))
+        assert (burnt[0] == 0).all() and (burnt[4] == 255).all()
+        assert (burnt[1:4] > image[1:4]).all()
+        assert (np.diff(burnt.astype(int), axis=0) >= 0).all()
+        # 0.4 to 1.5 stops of light, as sRGB shows them
+        assert 20 * 2 ** (0.4 / 2.2) - 1 < burnt[1].max() < 20 * 2 ** (1.5 / 2.2) + 1

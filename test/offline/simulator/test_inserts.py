@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Things put into labelled photographs: where they may stand, and what range they get."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,11 @@ pytest.importorskip('open3d', reason='open3d is not installed (extra da_ros[trai
 from training.data.files import DataError
 from training.data.readers import free_floor
 from training.data.sample import Sample
+from training.data.shards import write_shard
+from training.simulator import inserts
+from training.simulator.floor_paint import painted
 from training.simulator.inserts import (
+    free_floor_pixels,
     HEIGHT_M,
     Inserter,
     load_photographs,
@@ -34,6 +40,13 @@ class Boxes(Inserter):
         return make_thing([(box(0.4, 0.4, 0.4), Material(tint=(1.0, 0.05, 0.05)))])
 
 
+class Panes(Inserter):
+    """Every thing is a pane of green glass, 0.8 m wide and high, without a frame."""
+
+    def _draw(self, rng, scene, names):
+        return make_thing([(box(0.01, 0.8, 0.8), Material(tint=(0.25, 1.0, 0.25), clear=True))])
+
+
 class NoLibrary:
     """A library without objects."""
 
@@ -53,6 +66,14 @@ def photograph(free_m: float) -> Photograph:
 
 def boxes(free_m: float) -> Boxes:
     return Boxes([photograph(free_m)], TextureStore(), NoLibrary(), None)
+
+
+@pytest.fixture(autouse=True, scope='module')
+def bare_floors():
+    """No paint on floors, unless a test asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inserts, 'PAINTED_SHARE', 0.0)
+        yield
 
 
 @pytest.fixture(scope='module')
@@ -98,6 +119,47 @@ def test_the_picture_shows_the_thing_and_its_shade_and_nothing_else(put):
     assert after.image[floor].max() <= 121 and after.image[floor].min() < 110
 
 
+def test_through_a_pane_the_photograph_is_seen_and_its_range_is_that_of_the_pane():
+    before = photograph(6.0)
+    before.sample.image[:, ::2] = 60                # stripes, which must not move
+    after = next(Panes([before], TextureStore(), NoLibrary(), None).samples((4, 0), 1))
+    pane = np.nan_to_num(after.range_m) != np.nan_to_num(before.sample.range_m)
+    assert pane.sum() > 50
+    inside = cv2.erode(pane.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    ground = (after.range_m * np.cos(ELEVATION))[inside]
+    assert np.isfinite(ground).all() and (ground < 6).all() and (ground > 0.35).all()
+    old, new = before.sample.image[inside].astype(float), after.image[inside].astype(float)
+    # light that passes two faces of tint 0.25: a part of 0.0625, in sRGB .28; green all but whole
+    assert np.median(new[:, 0] / old[:, 0]) == pytest.approx(0.0625 ** (1 / 2.2), abs=0.03)
+    assert np.median(new[:, 1] / old[:, 1]) == pytest.approx(1.0, abs=0.03)
+    assert np.corrcoef(old[:, 1], new[:, 1])[0, 1] > 0.95
+
+
+def test_paint_lies_on_the_free_floor_only_and_leaves_the_range_as_it_was():
+    before = photograph(5.0)
+    free, store = free_floor_pixels(before), TextureStore()
+    changed = np.zeros_like(free)
+    store.add(np.full((8, 8, 3), (200, 20, 20), np.uint8), 'stripes')
+    for seed in range(6):
+        after = painted(np.random.default_rng(seed), before.sample.image, free, HEIGHT_M, store)
+        changed |= (after != before.sample.image).any(-1)
+        assert (after[~free] == before.sample.image[~free]).all()
+    assert changed[free].mean() > 0.3
+
+
+def test_a_share_of_the_photographs_is_painted(monkeypatch):
+    store = TextureStore()
+    store.add(np.full((8, 8, 3), (200, 20, 20), np.uint8), 'stripes')
+    before = photograph(5.0)
+    empty = Boxes([before], store, NoLibrary(), None)
+    monkeypatch.setattr(empty, '_stand_things', lambda *_: 0)
+    assert all((s.image == 120).all() for s in empty.samples((1, 0), 3))
+    monkeypatch.setattr(inserts, 'PAINTED_SHARE', 1.0)
+    for sample in empty.samples((1, 0), 3):
+        assert (sample.image != 120).any()
+        np.testing.assert_array_equal(sample.range_m, before.sample.range_m)
+
+
 def test_the_seed_decides_everything(put):
     again = next(boxes(5.0).samples((1, 0), 1))
     other = next(boxes(5.0).samples((2, 0), 1))
@@ -113,6 +175,32 @@ def test_where_no_floor_is_free_the_photograph_stays_as_it_is():
 def test_photographs_without_a_label_are_refused(tmp_path):
     with pytest.raises(DataError, match='no labelled panorama below'):
         load_photographs(tmp_path)
+
+
+def test_labels_of_a_network_tell_what_the_hand_leaves_open(tmp_path, monkeypatch):
+    label = {'intervals': [{'azimuth_deg': [-180, 180], 'kind': 'clear',
+                            'points': [[-180, -30], [180, -30]]}]}
+    (tmp_path / 'hall.json').write_text(json.dumps(label), encoding='utf-8')
+    picture = np.random.default_rng(0).integers(0, 255, (320, 640, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / 'hall.jpg'), picture)
+    monkeypatch.setattr(free_floor, 'LABELS', tmp_path)
+    by_hand = load_photographs(tmp_path)[0].sample
+    round_wall = HEIGHT_M / np.tan(np.radians(30))
+    elevation = np.radians(90 - 180 * (np.arange(160) + 0.5) / 160)[:, None]
+    said = np.minimum(round_wall / np.cos(elevation), np.where(
+        elevation < 0, HEIGHT_M / np.sin(np.maximum(-elevation, 1e-9)), np.inf))
+    said = np.broadcast_to(1.2 * said, (160, 320)).astype(np.float32)
+    sample = Sample(picture[::2, ::2], said, np.isfinite(said), 'x', 1.5, {'name': 'a/hall.jpg'})
+    (tmp_path / 'labels').mkdir()
+    write_shard(tmp_path / 'labels' / '00000.tar', [sample], {})
+    both = load_photographs(tmp_path, tmp_path / 'labels')[0].sample
+    open_before = np.isnan(by_hand.range_m)
+    assert 0.55 < open_before.mean() < 0.7
+    np.testing.assert_array_equal(both.range_m[~open_before], by_hand.range_m[~open_before])
+    above = both.range_m[80:100]                # well above the foot: all of it was open
+    expected = round_wall / np.cos(np.radians(90 - 180 * (np.arange(80, 100) + 0.5) / 320))
+    np.testing.assert_allclose(above, np.repeat(expected[:, None], 640, 1), rtol=0.02)
+    assert (both.valid == np.isfinite(both.range_m)).all()
 
 
 def test_the_floor_is_free_up_to_the_foot_of_what_stands_there():

@@ -133,6 +133,12 @@ def test_photographs_refuse_what_they_would_not_heed(words, capsys, more, text):
     assert text in capsys.readouterr().err
 
 
+def test_labels_without_photographs_are_refused(words, capsys):
+    assert simulate.main([*words, '--labels', 'x']) == 1
+    assert capsys.readouterr().err == (
+        'error: --labels needs --photographs: it says what is seen in them\n')
+
+
 def test_a_folder_of_other_photographs_is_refused(words, capsys):
     assert simulate.main([*words, '--count', '4', '--photographs', 'x']) == 0
     assert simulate.main([*words, '--count', '4', '--photographs', 'y']) == 1

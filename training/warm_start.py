@@ -3,7 +3,7 @@
 """
 Go on from a bundle: its weights become a checkpoint, of the same network or of a larger one.
 
-A checkpoint can be made larger, too.
+A checkpoint can be made larger, too. The encoder of a pano_base may have fewer blocks.
 
 Examples::
 
@@ -26,7 +26,7 @@ among them, stay as rounded, so that training with kept features sees the featur
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 import sys
@@ -42,6 +42,7 @@ from training.bundling.weights import network_of_bundle
 from training.checkpoints.checkpoint import build, load_checkpoint, origin, save_checkpoint
 from training.networks import build_network
 from training.networks.efficientnet_lite import ConvNorm
+from training.networks.pano_base import PanoBase, PanoBaseConfig
 from training.networks.pano_tiny import (
     PanoTiny,
     Residual,
@@ -137,6 +138,26 @@ def grow(small: PanoTiny, large: PanoTiny) -> None:
             place_into(target, source, name)
 
 
+@torch.no_grad()
+def with_fewer_blocks(base: PanoBase, like: PanoBaseConfig) -> PanoBase:
+    """
+    Return the network with an encoder that ends earlier; what it reads of the others is the same.
+
+    :param like: its encoder_depth and taps are taken
+    :raises WarmStartError: if a tap is none of the network's
+    """
+    if absent := [tap for tap in like.taps if tap not in base.config.taps]:
+        raise WarmStartError(f'taps {list(like.taps)}: the network reads its features after the '
+                             f'blocks {list(base.config.taps)}, none of them {absent[0]}')
+    short = PanoBase(replace(base.config, encoder_depth=like.encoder_depth, taps=like.taps))
+    state = base.state_dict()
+    read = state['path.project.weight'].unflatten(1, (len(base.config.taps), -1))
+    kept = [base.config.taps.index(tap) for tap in like.taps]
+    state['path.project.weight'] = read[:, kept].flatten(1, 2)
+    short.load_state_dict({name: state[name] for name in short.state_dict()})
+    return short
+
+
 def place_into(target: Tensor, source: Tensor, name: str) -> None:
     """:raises WarmStartError: if the target is smaller."""
     if any(t < s for t, s in zip(target.shape, source.shape)):
@@ -199,6 +220,9 @@ def start(args: argparse.Namespace) -> Path:
             raise WarmStartError(f'--config {args.config} is of network {name!r}; give one of '
                                  f'{before if before == "pano_base" else " or ".join(PANO)}')
         large = build_network(name, config.model)
+        if isinstance(network, PanoBase) and isinstance(large, PanoBase):
+            if large.config.encoder_depth < network.config.encoder_depth:
+                network = with_fewer_blocks(network, large.config)
         grow(network, large)
         network = large
     if (before, name) != ('pano_tiny', 'pano_base') and args.encoder:

@@ -355,3 +355,36 @@ def test_a_pano_tiny_without_an_encoder_does_not_become_a_pano_base(
     assert main(['--bundle', str(small_bundle), '--data', shards, '--config', str(config),
                  '--out', str(tmp_path / 'x.safetensors')]) == 1
     assert 'becomes a pano_base needs --encoder; training.turning makes' in capsys.readouterr().err
+
+
+def test_an_encoder_of_fewer_blocks_says_the_same_where_it_is_read(base_bundle, shards, tmp_path):
+    start, short = tmp_path / 'start.safetensors', tmp_path / 'short.safetensors'
+    assert main(['--bundle', str(base_bundle), '--data', shards, '--out', str(start)]) == 0
+    config = tmp_path / 'short.yaml'
+    config.write_text(yaml.safe_dump({'network': 'pano_base', 'model': {
+        **BASE, 'encoder_depth': 1, 'taps': [0]}}))
+    assert main(['--checkpoint', str(start), '--config', str(config), '--out', str(short)]) == 0
+    long, less = (build(load_checkpoint(path)).eval() for path in (start, short))
+    image, height = torch.rand(1, 3, 128, 256), torch.tensor([1.5])
+    with torch.no_grad():
+        all_taps, one = long.features(image), less.features(image)
+        torch.testing.assert_close(one, all_taps[:, :one.shape[1]])
+        long.path.project.weight[:, one.shape[1]:] = 0      # deaf to what the other cannot hear
+        for said, wanted in zip(less.predict(image, height), long.predict(image, height)):
+            torch.testing.assert_close(said, wanted)
+
+
+def test_an_encoder_of_fewer_blocks_cannot_be_read_elsewhere(
+        base_bundle, shards, tmp_path, capsys):
+    start, config = tmp_path / 'start.safetensors', tmp_path / 'deep.yaml'
+    assert main(['--bundle', str(base_bundle), '--data', shards, '--out', str(start)]) == 0
+    deep = tmp_path / 'deeper.safetensors'
+    config.write_text(yaml.safe_dump({'network': 'pano_base', 'model': {
+        **BASE, 'encoder_depth': 4, 'taps': [0, 1]}}))
+    assert main(['--checkpoint', str(start), '--config', str(config), '--out', str(deep)]) == 0
+    config.write_text(yaml.safe_dump({'network': 'pano_base', 'model': {
+        **BASE, 'encoder_depth': 3, 'taps': [0, 2]}}))
+    assert main(['--checkpoint', str(deep), '--config', str(config),
+                 '--out', str(tmp_path / 'x.safetensors')]) == 1
+    assert ('taps [0, 2]: the network reads its features after the blocks [0, 1], '
+            'none of them 2') in capsys.readouterr().err

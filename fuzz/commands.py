@@ -37,7 +37,7 @@ LIGHT = ('da_ros.ros.node', 'da_ros.commands.infer', 'da_ros.commands.replay',
          'training.model_card', 'training.label_free_space')
 HEAVY = ('training.train', 'training.export', 'training.label', 'training.warm_start',
          'training.pipeline', 'training.selection', 'training.ablate', 'training.discriminate',
-         'training.pretrained', 'training.turning')          # they import torch
+         'training.pretrained', 'training.turning', 'training.average')     # they import torch
 PATIENCE_S, LEAVE_S = 20.0, 60.0         # until Ctrl-C; after it: it waits for what is imported
 # What a command may be told, besides its own words. Absolute paths would leave the folder.
 WORDS = ('-h', '--help', '--', '-', '--nonsense', '-1', '1e9', '0x10', '1e400', 'pano_tiny',

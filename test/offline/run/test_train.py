@@ -60,6 +60,7 @@ def test_tensorboard_holds_scalars_and_pictures(run):
 
 @pytest.mark.parametrize('name', ['pano_tiny', 'pano_tiny_gpu', 'pano_small', 'dap', 'da2',
                                   'pano_base', 'pano_base_end', 'pano_base_put',
+                                  'pano_base_panes', 'pano_base_panes_end', 'pano_base_grid',
                                   'pano_tiny_lite', 'pano_tiny_real', 'pano_tiny_student',
                                   'pano_tiny_student_end'])
 def test_shipped_configs_are_read_and_fit_their_network(name):

@@ -27,7 +27,9 @@ NETWORKS = {
     'pano_tiny': ('pano_tiny', {}),
     'pano_tiny, EfficientNet-Lite0': ('pano_tiny', LITE),
     **{f'pano_base, {rows} x {2 * rows} patches':
-       ('pano_base', {'size_hw': [16 * rows, 32 * rows]}) for rows in (14, 18, 24)}}
+       ('pano_base', {'size_hw': [16 * rows, 32 * rows]}) for rows in (14, 18, 24)},
+    'pano_base, 18 x 36 patches, 6 blocks': (
+        'pano_base', {'size_hw': [288, 576], 'encoder_depth': 6, 'taps': [2, 5]})}
 
 
 def main() -> None:

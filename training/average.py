@@ -36,7 +36,8 @@ def average(checkpoints: list[Checkpoint], shares: list[float]) -> dict:
     """
     first = checkpoints[0]
     for other in checkpoints[1:]:
-        if (other.network, other.config) != (first.network, first.config):
+        if (other.network, other.config, other.state.keys()) != (
+                first.network, first.config, first.state.keys()):
             raise CheckpointError(f'only checkpoints of one network can be averaged, got '
                                   f'{first.network} and {other.network} of other settings')
     total = sum(shares)

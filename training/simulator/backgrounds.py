@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.data.shards import ShardSet
+from training.data.shards import ShardError, ShardSet
 
 AGREE = 0.12                # median |log ratio| in a column, up to which its prediction is taken
 FEWEST = 8                  # pixels of a column that both must know
@@ -25,11 +25,19 @@ def load_backgrounds(folder: str | Path) -> dict[str, np.ndarray]:
     """
     Return the ranges (h, w) [m] that `training.label` wrote, by the stem of the image's name.
 
-    :raises ShardError: if there is no label, or one is damaged
+    :raises ShardError: if there is no label, one is damaged, or is of no picture that has a name
     """
     shards = ShardSet([folder])
-    samples = [shards[index] for index in range(len(shards))]
-    return {Path(sample.meta['name']).stem: sample.range_m for sample in samples}
+    if shards.corrupt:
+        raise ShardError(shards.corrupt[0])
+    found = {}
+    for index in range(len(shards)):
+        sample = shards[index]
+        if not isinstance(name := sample.meta.get('name'), str):
+            raise ShardError(f'{shards.name(index)} does not say of which picture it is a label; '
+                             'give what training.label made of the photographs')
+        found[Path(name).stem] = sample.range_m
+    return found
 
 
 def filled(by_hand: np.ndarray, predicted: np.ndarray) -> np.ndarray:

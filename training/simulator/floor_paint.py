@@ -22,6 +22,7 @@ from training.simulator.shapes import quad
 from training.simulator.textures import TextureStore
 
 FLOOR_M = 60.0
+GAMMA = 2.2
 BARE = 0.5                      # reflectance of the floor as it is
 COVERED_SHARE = 0.4             # of floors that get another pattern all over
 LIGHT_PX = 21                   # side of the box over which a covering hides what it lies on
@@ -41,12 +42,12 @@ def painted(rng, image: np.ndarray, free: np.ndarray, height_m: float, store: Te
     pattern = drawn / np.maximum(np.median(drawn[free], 0).mean(), 0.05)
     pattern *= rng.uniform(0.7, 1.2)
     bare = np.abs(drawn - BARE).max(-1, keepdims=True) < 1e-3       # no covering here
-    linear = (image.astype(np.float32) / 255) ** 2.2
+    linear = (image.astype(np.float32) / 255) ** GAMMA
     hidden = rng.uniform(0, 1) * ~bare
     light = (1 - hidden) * linear + hidden * _light_on(linear, free)
     floor = np.clip(light * np.where(bare, 1.0, pattern), 0, 1)
     inside = cv2.GaussianBlur(free.astype(np.float32), (0, 0), 0.5)[..., None] * free[..., None]
-    return (((1 - inside) * linear + inside * floor) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
+    return (((1 - inside) * linear + inside * floor) ** (1 / GAMMA) * 255 + 0.5).astype(np.uint8)
 
 
 def _lit_alike(rng, store: TextureStore, height_m: float, device: str) -> Scene:

@@ -23,11 +23,12 @@ import cv2
 import numpy as np
 
 from da_ros.sphere import col_from_azimuth, elevation_from_row, erp_rays
+from training.data.files import DataError
 from training.data.readers import free_floor
 from training.data.sample import Sample
 from training.simulator.backgrounds import filled, load_backgrounds
 from training.simulator.enrich import Enricher, NEAR_SHARE
-from training.simulator.floor_paint import FLOOR_M, halved, painted
+from training.simulator.floor_paint import FLOOR_M, GAMMA, halved, painted
 from training.simulator.library import ObjectLibrary
 from training.simulator.makers.low import low_thing
 from training.simulator.makers.things import Thing
@@ -47,7 +48,6 @@ PAINTED_SHARE = 0.4             # of the photographs
 LOW_SHARE = 0.25                # of the things, beside those among all others
 LEAST_FREE = 0.02               # of a picture, below which its floor is left as it is
 PANES = 6                       # surfaces of glass that one looks through, at most
-GAMMA = 2.2
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,9 @@ def load_photographs(folder: str | Path, labels: Path | None = None) -> list[Pho
     """
     found = free_floor.samples(folder)
     backgrounds = load_backgrounds(labels) if labels else {}
+    if labels and not backgrounds.keys() & {pair.image.stem for pair in found.pairs}:
+        raise DataError(f'no label in {labels} is of a photograph below {folder}; label those '
+                        'with training.label')
     photographs = []
     for pair, sample in zip(found.pairs, found):
         label = json.loads(pair.depth.read_text(encoding='utf-8'))

@@ -67,3 +67,14 @@ def test_labels_are_found_by_the_name_of_their_picture(tmp_path):
 def test_a_folder_without_labels_is_refused(tmp_path):
     with pytest.raises(ShardError, match=str(tmp_path)):
         load_backgrounds(tmp_path)
+
+
+def test_shards_that_are_no_labels_are_one_line(tmp_path):
+    image = np.zeros((40, 60, 3), np.uint8)
+    sample = Sample(image, TRUTH, np.isfinite(TRUTH), 'home', 1.5)
+    write_shard(tmp_path / '00000.tar', [sample], {})
+    with pytest.raises(ShardError, match='does not say of which picture it is a label; give what'):
+        load_backgrounds(tmp_path)
+    (tmp_path / '00000.tar').write_bytes((tmp_path / '00000.tar').read_bytes()[:700])
+    with pytest.raises(ShardError, match='00000.tar'):
+        load_backgrounds(tmp_path)

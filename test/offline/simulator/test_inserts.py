@@ -194,6 +194,12 @@ def test_labels_of_a_network_tell_what_the_hand_leaves_open(tmp_path, monkeypatc
     (tmp_path / 'labels').mkdir()
     write_shard(tmp_path / 'labels' / '00000.tar', [sample], {})
     both = load_photographs(tmp_path, tmp_path / 'labels')[0].sample
+    (tmp_path / 'others').mkdir()
+    write_shard(tmp_path / 'others' / '00000.tar', [
+        Sample(picture, np.ones((320, 640), np.float32), np.ones((320, 640), bool), 'x', 1.5,
+               {'name': 'a/other.jpg'})], {})
+    with pytest.raises(DataError, match='others is of a photograph below'):
+        load_photographs(tmp_path, tmp_path / 'others')
     open_before = np.isnan(by_hand.range_m)
     assert 0.55 < open_before.mean() < 0.7
     np.testing.assert_array_equal(both.range_m[~open_before], by_hand.range_m[~open_before])
